@@ -1,2 +1,104 @@
-want_jdk() { :; }
-make_jdk() { java_home=/usr/lib/jvm/temurin-25-jdk-amd64; }
+# JDK 25, with javac and jlink: $java_home.
+#
+# Taken is, in this order, $JAVA_HOME, a JDK 25 in /usr/lib/jvm, the release's package, and, where the release has none
+# (Debian 12), Debian 13's package unpacked into the cache. The last needs a newer libc than the machine's, so every
+# program of it, jspawnhelper (which starts the processes) included, names the unpacked dynamic linker and libraries.
+# jlink copies java and jspawnhelper not from bin and lib but from jmods/java.base.jmod: they are patched there too. Run-time
+# images that are linked with such a JDK run on this machine only. shellcheck shell=bash
+
+jdk_version=25
+java_home= # known after make_jdk
+
+jdk_package=openjdk-$jdk_version-jdk-headless
+
+is_jdk() {
+  [ -x "$1/bin/javac" ] && [ -x "$1/bin/jlink" ] && grep -qs "^JAVA_VERSION=\"$jdk_version\>" "$1/release"
+}
+
+jdk_release() { sed -n 's/^JAVA_VERSION="\(.*\)"/\1/p' "$1/release"; }
+
+# Sets java_home to a JDK that is already there.
+find_jdk() {
+  local candidates=() home
+  skip_installed || candidates=("${JAVA_HOME:-}" /usr/lib/jvm/*"$jdk_version"*)
+  for home in "${candidates[@]}" "$cache/jdk"; do
+    if [ -n "$home" ] && is_jdk "$home"; then
+      java_home=$home
+      return
+    fi
+  done
+  return 1
+}
+
+release_has_jdk() {
+  ! skip_installed || return 1
+  refresh_apt
+  [ -n "$(candidate "$jdk_package")" ]
+}
+
+want_jdk() {
+  if find_jdk; then
+    return
+  elif release_has_jdk; then
+    want "$jdk_package"
+  else
+    want patchelf ca-certificates-java # its certificates are the machine's, by a link into /etc/ssl/certs/java
+  fi
+}
+
+make_jdk() {
+  if [ -z "$java_home" ] && ! find_jdk; then
+    unpack_jdk
+  fi
+  say kept "JDK $(jdk_release "$java_home") in $java_home"
+}
+
+unpack_jdk() {
+  local release=${LIFEBOAT_SETUP_JDK_RELEASE:-trixie} root=$scratch/jdk home linker version prefix elf
+  unpack_closure "$release" "$root" "$jdk_package"
+  home=$(find "$root/usr/lib/jvm" -maxdepth 1 -type d -name "java-$jdk_version-*")
+  version=$(jdk_release "$home") prefix=$cache/jdk-$version linker=$(linker_name "$root")
+  absolute_links_into "$root" "$home"
+  rm -rf "$home/docs" "$home/man" "$home/lib/src.zip"
+
+  local programs=() libraries=()
+  for elf in "$home"/bin/* "$home"/lib/jspawnhelper "$home"/lib/jexec; do
+    if patchelf --print-interpreter "$elf" >/dev/null 2>&1; then programs+=("$elf"); fi
+  done
+  mapfile -t libraries < <(find "$home/lib" -name '*.so')
+  copy_libraries "$root" "$home/libc" "${programs[@]}" "${libraries[@]}"
+  for elf in "${programs[@]}"; do
+    patchelf --set-interpreter "$prefix/libc/$linker" --force-rpath \
+      --set-rpath "\$ORIGIN:\$ORIGIN/../lib:$prefix/libc" "$elf"
+  done
+  python3 - "$home" <<'EOF'
+import sys, zipfile, os
+home = sys.argv[1]
+jmod, new = home + "/jmods/java.base.jmod", home + "/jmods/new"
+with open(jmod, "rb") as old, open(new, "wb") as out:
+    out.write(old.read(4))  # a jmod is four bytes of its own and a zip file
+    with zipfile.ZipFile(old) as a, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as b:
+        for entry in a.infolist():
+            data = a.read(entry)
+            if entry.filename.startswith("bin/") or entry.filename == "lib/jspawnhelper":
+                with open(os.path.join(home, entry.filename), "rb") as patched:
+                    data = patched.read()
+            b.writestr(entry, data)
+os.replace(new, jmod)
+EOF
+  rm -rf "$prefix"
+  mv -T "$home" "$prefix"
+  "$prefix/bin/java" -version >/dev/null 2>&1 || die "the JDK in $prefix does not start: try \`$prefix/bin/java -version\`"
+  ln -sfn "$(basename "$prefix")" "$cache/jdk"
+  java_home=$cache/jdk
+  say made "JDK $version of Debian $release in $prefix ($(du -sh "$prefix" | cut -f1)); images that it links run on this machine only"
+}
+
+# absolute_links_into ROOT FOLDER: replaces links in FOLDER to files of ROOT by these files; the certificates stay a link
+absolute_links_into() {
+  local link target
+  find "$2" -type l -lname '/*' -print0 | while IFS= read -r -d '' link; do
+    target=$(readlink "$link")
+    if [ -e "$1$target" ]; then cp --remove-destination -rL "$1$target" "$link"; fi
+  done
+}

@@ -36,7 +36,8 @@ unpack_closure() {
     die "Debian $release does not have: $*"
   }
   for deb in "$apt"/archives/*.deb; do
-    dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$root" --keep-directory-symlink --no-same-owner --exclude='./usr/share/*'
+    dpkg-deb --fsys-tarfile "$deb" | tar -x -C "$root" --keep-directory-symlink --no-same-owner \
+      --exclude='./usr/share/doc' --exclude='./usr/share/man' --exclude='./usr/share/locale'
   done
 }
 
