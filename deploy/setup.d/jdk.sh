@@ -72,19 +72,22 @@ unpack_jdk() {
       --set-rpath "\$ORIGIN:\$ORIGIN/../lib:$prefix/libc" "$elf"
   done
   python3 - "$home" <<'EOF'
-import sys, zipfile, os
-home = sys.argv[1]
-jmod, new = home + "/jmods/java.base.jmod", home + "/jmods/new"
-with open(jmod, "rb") as old, open(new, "wb") as out:
-    out.write(old.read(4))  # a jmod is four bytes of its own and a zip file
-    with zipfile.ZipFile(old) as a, zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as b:
-        for entry in a.infolist():
-            data = a.read(entry)
-            if entry.filename.startswith("bin/") or entry.filename == "lib/jspawnhelper":
-                with open(os.path.join(home, entry.filename), "rb") as patched:
-                    data = patched.read()
-            b.writestr(entry, data)
-os.replace(new, jmod)
+import os, pathlib, sys, zipfile
+home = pathlib.Path(sys.argv[1])
+patched = ["bin/" + p.name for p in (home / "bin").iterdir()] + ["lib/jspawnhelper", "lib/jexec"]
+for jmod in (home / "jmods").glob("*.jmod"):
+    with open(jmod, "rb") as old:
+        magic = old.read(4)  # a jmod is four bytes of its own and a zip file
+        with zipfile.ZipFile(old) as source:
+            if not any(name in patched for name in source.namelist()):
+                continue
+            with open(home / "new.jmod", "wb") as new:
+                new.write(magic)
+                with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as target:
+                    for entry in source.infolist():
+                        inside = entry.filename not in patched
+                        target.writestr(entry, source.read(entry) if inside else (home / entry.filename).read_bytes(), zipfile.ZIP_DEFLATED)
+    os.replace(home / "new.jmod", jmod)
 EOF
   rm -rf "$prefix"
   mv -T "$home" "$prefix"
