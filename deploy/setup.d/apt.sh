@@ -1,8 +1,10 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
+
 # Packages of the machine's own release. The parts of the set-up first say what they want, then all that is missing
 # is installed in one transaction: apt then picks one Java for the JDK and for Maven, not two.
 #
 # None of the packages starts a service: redis comes as redis-tools (see servers.sh), and iperf3's is off unless its
-# debconf question was answered otherwise. shellcheck shell=bash
+# debconf question was answered otherwise.
 
 wanted=()
 apt_is_fresh=

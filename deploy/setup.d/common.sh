@@ -1,4 +1,6 @@
-# Common to the parts of deploy/setup, which sources them. shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
+
+# Common to the parts of deploy/setup, which sources them, and to deploy/demo and deploy/test.
 
 if [ -n "${LIFEBOAT_CACHE_DIR:-}" ]; then
   cache=$LIFEBOAT_CACHE_DIR
@@ -15,7 +17,7 @@ scratch= # temporary folder in the cache, gone at exit
 say() { printf '%-5s %s\n' "$1" "$2"; }
 
 die() {
-  printf 'deploy/setup: %s\n' "$*" >&2
+  printf 'deploy/%s: %s\n' "${0##*/}" "$*" >&2
   exit 1
 }
 
@@ -37,7 +39,7 @@ as_root() {
 }
 
 require_debian() {
-  have apt-get && have dpkg || die 'only Debian is supported: there is no apt-get and dpkg here'
+  { have apt-get && have dpkg; } || die 'only Debian is supported: there is no apt-get and dpkg here'
 }
 
 # Makes the cache folder and takes its lock, so that two set-ups never fill it at the same time.

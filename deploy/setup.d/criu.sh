@@ -1,7 +1,9 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
+
 # CRIU, the program that dumps and restores process trees: $cache/criu/bin/criu.
 #
 # 4.2 is the least: Debian 12's 3.17.1 fails on recent kernels, Debian 13's 4.1.1 on any Internet socket, and all before
-# 4.2 overflow a 32-bit length in the third dump of a chain. shellcheck shell=bash
+# 4.2 overflow a 32-bit length in the third dump of a chain.
 
 criu_least=4.2
 criu=$cache/criu/bin/criu

@@ -1,4 +1,6 @@
-# $cache/env.sh: what the other scripts source. shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
+
+# $cache/env.sh: what the other scripts source.
 
 write_environment() {
   local file=$scratch/env.sh path

@@ -1,6 +1,8 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
+
 # Go, for the two servers of the tests that come as Go modules. It is only there while they are built: the machine's
 # own where it is new enough, else a later Debian release's (statically linked, so nothing needs patching), unpacked
-# into the scratch folder. Module and build caches, 3 GB, are there too. shellcheck shell=bash
+# into the scratch folder. Module and build caches, 3 GB, are there too.
 
 go_least=1.26
 go= # the program, known after make_go

@@ -1,10 +1,12 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
+
 # JDK 25, with javac and jlink: $java_home.
 #
 # Taken is, in this order, $JAVA_HOME, a JDK 25 in /usr/lib/jvm, the release's package, and, where the release has none
 # (Debian 12), Debian 13's package unpacked into the cache. The last needs a newer libc than the machine's, so every
 # program of it, jspawnhelper (which starts the processes) included, names the unpacked dynamic linker and libraries.
 # jlink copies java and jspawnhelper not from bin and lib but from jmods/java.base.jmod: they are patched there too. Run-time
-# images that are linked with such a JDK run on this machine only. shellcheck shell=bash
+# images that are linked with such a JDK run on this machine only.
 
 jdk_version=25
 java_home= # known after make_jdk
@@ -47,10 +49,11 @@ want_jdk() {
 }
 
 make_jdk() {
-  if [ -z "$java_home" ] && ! find_jdk; then
+  if [ -n "$java_home" ] || find_jdk; then
+    say kept "JDK $(jdk_release "$java_home") in $java_home"
+  else
     unpack_jdk
   fi
-  say kept "JDK $(jdk_release "$java_home") in $java_home"
 }
 
 unpack_jdk() {

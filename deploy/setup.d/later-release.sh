@@ -1,18 +1,23 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
+
 # Programs of a later Debian release, in a folder of the cache with the libraries that they load, libc included.
 # The dynamic linker is named in a program by its absolute path: such a folder can't be moved, and in a container it
-# must be mounted at the same path. shellcheck shell=bash
+# must be mounted at the same path.
 
 # The address of the Debian archive among this machine's apt sources; apt itself knows every form of sources file.
 debian_archive() {
   local url
-  url=$(apt-get indextargets 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' --format '$(REPO_URI)' | sed -n 1p)
+  url=$(list_archives)
   if [ -z "$url" ]; then
     refresh_apt >&2
-    url=$(apt-get indextargets 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' --format '$(REPO_URI)' | sed -n 1p)
+    url=$(list_archives)
   fi
   [ -n "$url" ] || die "no Debian archive among this machine's apt sources (Ubuntu and others are not supported)"
-  printf '%s\n' "$url"
+  printf '%s\n' "${url%%$'\n'*}"
 }
+
+# shellcheck disable=SC2016 # REPO_URI is for apt
+list_archives() { apt-get indextargets 'Created-By: Packages' 'Origin: Debian' 'Label: Debian' --format '$(REPO_URI)'; }
 
 # unpack_closure RELEASE ROOT PACKAGE...: the packages with all that they depend on, unpacked into ROOT; the .deb
 # files are in ROOT.apt/archives. apt's state is a folder of its own in which nothing is installed.

@@ -1,5 +1,7 @@
+# shellcheck shell=bash disable=SC2034,SC2154 # variables of the other parts
+
 # The object stores and the database that the tests talk to; none of them is part of the product. They lie in the cache
-# under names with their versions. shellcheck shell=bash
+# under names with their versions.
 
 versitygw_version=v1.8.0
 minio_version=v0.0.0-20260212201848-7aac2a2c5b7c
@@ -68,7 +70,7 @@ EOF
 </configuration>
 EOF
   JAVA_HOME=$java_home mvn -B -q -f "$out/pom.xml" -Dmaven.repo.local="$scratch/m2" \
-    org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+    org.apache.maven.plugins:maven-dependency-plugin:3.11.0:copy-dependencies \
     -DincludeScope=runtime -DoutputDirectory="$out/lib" >"$scratch/s3proxy.log" 2>&1 </dev/null || {
     tail -30 "$scratch/s3proxy.log" >&2
     die "cannot bring S3Proxy $s3proxy_version"
