@@ -9,7 +9,15 @@
 wanted=()
 apt_is_fresh=
 
-want() { wanted+=("$@"); }
+want() {
+  local package
+  for package in "$@"; do
+    case " ${wanted[*]} " in
+      *" $package "*) ;;
+      *) wanted+=("$package") ;;
+    esac
+  done
+}
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
