@@ -27,7 +27,7 @@ public interface MultipartUpload {
 
   /**
    * Makes the object visible, from all parts that this upload has (after {@link
-   * ObjectStore#resume}: that the store has).
+   * ObjectStore#resume}: that the store has). No part may be under way.
    *
    * @throws StoreException as {@link ObjectStore#put}. After {@link
    *     StoreException.Kind#PRECONDITION_FAILED} the upload is still there and must be aborted.

@@ -56,8 +56,9 @@ public interface ObjectStore extends AutoCloseable {
    * StoreException.Kind#UNKNOWN_OUTCOME} is thrown and the caller reads back.
    *
    * @throws StoreException of kind {@link StoreException.Kind#PRECONDITION_FAILED} when somebody
-   *     else's object is there (lost), or {@link StoreException.Kind#CONFLICT} when a concurrent
-   *     write was under way and nothing was decided (start over)
+   *     else's object is there, or the object that should match is gone (lost), or {@link
+   *     StoreException.Kind#CONFLICT} when a concurrent write was under way and nothing was decided
+   *     (start over)
    */
   ObjectInfo put(String key, ByteBuffer body, Precondition precondition) throws StoreException;
 
@@ -72,7 +73,12 @@ public interface ObjectStore extends AutoCloseable {
   /** Removes the object; that there is none is no error. */
   void delete(String key) throws StoreException;
 
-  /** Copies an object inside the store, of any size, without its bytes coming here. */
+  /**
+   * Copies an object inside the store, of any size, without its bytes coming here. What was at the
+   * target is replaced.
+   *
+   * @throws StoreException of kind {@link StoreException.Kind#NOT_FOUND} when there is no source
+   */
   ObjectInfo copy(String from, String to) throws StoreException;
 
   /**
@@ -83,7 +89,8 @@ public interface ObjectStore extends AutoCloseable {
 
   /**
    * Takes up an upload that an earlier process began, by its {@link MultipartUpload#id()}; see
-   * {@link MultipartUpload#parts()}.
+   * {@link MultipartUpload#parts()}. That there is no such upload may show here or at its first
+   * request, as {@link StoreException.Kind#NOT_FOUND}.
    */
   MultipartUpload resume(String key, String uploadId) throws StoreException;
 
@@ -96,7 +103,14 @@ public interface ObjectStore extends AutoCloseable {
   @Override
   void close();
 
-  /** An object's size and version. */
+  /**
+   * An object's size and version.
+   *
+   * @param version opaque; differs between different bytes under one key. Equal bytes may have
+   *     equal versions (on S3 it is mostly a digest), so whoever needs each write told apart writes
+   *     a nonce
+   * @param lastModifiedMillis since 1970, by the server's clock or near to it; good for ages only
+   */
   record ObjectInfo(String key, long size, String version, long lastModifiedMillis) {}
 
   /** A page of a listing; {@code more} when there are further keys behind the last one. */
