@@ -36,7 +36,7 @@ inside() {
   for variable in http_proxy https_proxy no_proxy HTTP_PROXY HTTPS_PROXY NO_PROXY GOPROXY GOSUMDB GONOSUMDB; do
     if [ -n "${!variable:-}" ]; then environment+=("$variable=${!variable}"); fi
   done
-  unshare --mount --pid --ipc --uts --fork --kill-child sh -c '
+  unshare --mount --pid --ipc --uts --fork --kill-child bash -c '
     machine=$1; shift
     mount --bind "$machine" "$machine"
     mount -t proc proc "$machine/proc"
@@ -45,7 +45,12 @@ inside() {
     cd "$machine"
     pivot_root . .
     umount -l .
-    exec env -i "$@"' sh "$machine" "${environment[@]}" "$@" </dev/null
+    exec </dev/null
+    for fd in /proc/$$/fd/*; do # a file of the world outside would make a dump fail
+      fd=${fd##*/}
+      if [ "$fd" -gt 2 ] && [ "$fd" != 255 ]; then eval "exec $fd>&-"; fi
+    done
+    exec env -i "$@"' sh "$machine" "${environment[@]}" "$@"
 }
 
 # check NAME COMMAND...: one test
