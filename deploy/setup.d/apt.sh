@@ -21,9 +21,11 @@ want() {
 
 is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
-# The package lists are fetched once, and only when something is to be installed.
+# The package lists are fetched once, and only when something is missing. Who can't fetch them uses those that are there.
 refresh_apt() {
-  [ -z "$apt_is_fresh" ] || return 0
+  if [ -n "$apt_is_fresh" ] || ! can_be_root; then
+    return
+  fi
   as_root apt-get -qq -o Acquire::Retries=5 update || die 'apt-get update failed: are the apt sources reachable?'
   apt_is_fresh=1
 }

@@ -28,6 +28,8 @@ version_ge() { [ -n "$1" ] && dpkg --compare-versions "$1" ge "$2"; }
 
 skip_installed() { [ "${LIFEBOAT_SETUP_SKIP_INSTALLED:-}" = 1 ]; }
 
+can_be_root() { [ "$(id -u)" = 0 ] || have sudo; }
+
 as_root() {
   if [ "$(id -u)" = 0 ]; then
     "$@"

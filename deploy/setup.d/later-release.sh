@@ -35,7 +35,10 @@ unpack_closure() {
     -o Acquire::Retries=5 -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false
     -o APT::Update::Post-Invoke= -o DPkg::Post-Invoke= -o Debug::NoLocking=true
   )
-  apt-get "${options[@]}" update || die "cannot read Debian $release at the mirror in this machine's apt sources"
+  apt-get "${options[@]}" update >"$apt/log" 2>&1 || {
+    cat "$apt/log" >&2
+    die "cannot read Debian $release at the mirror in this machine's apt sources"
+  }
   apt-get "${options[@]}" -y --download-only install "$@" >"$apt/log" 2>&1 </dev/null || {
     cat "$apt/log" >&2
     die "Debian $release does not have: $*"
