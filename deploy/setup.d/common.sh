@@ -52,6 +52,7 @@ open_cache() {
     say wait "another deploy/setup is filling $cache"
     flock "$cache_lock"
   }
+  rm -rf "$cache"/.scratch.* # of a run that was killed
   scratch=$(mktemp -d "$cache/.scratch.XXXXXX")
   trap 'rm -rf "$scratch"' EXIT
 }
