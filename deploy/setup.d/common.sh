@@ -2,12 +2,14 @@
 
 # Common to the parts of deploy/setup, which sources them, and to deploy/demo and deploy/test.
 
+user_home=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}
+
 if [ -n "${LIFEBOAT_CACHE_DIR:-}" ]; then
   cache=$LIFEBOAT_CACHE_DIR
 elif [ -n "${XDG_CACHE_HOME:-}" ]; then
   cache=$XDG_CACHE_HOME/lifeboat
 else
-  cache=${HOME:-$(getent passwd "$(id -u)" | cut -d: -f6)}/.cache/lifeboat
+  cache=$user_home/.cache/lifeboat
 fi
 cache=$(realpath -m "$cache") # the interpreters of unpacked programs are absolute paths
 

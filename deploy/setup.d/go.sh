@@ -7,7 +7,14 @@
 go_least=1.26
 go= # the program, known after make_go
 
-go_version() { GOTOOLCHAIN=local "$1" version 2>/dev/null | sed -n 's/^go version go\([0-9.]*\).*/\1/p'; }
+# run_go PROGRAM ARGUMENT...: with the user's settings, but without counting its runs in the user's folder
+run_go() {
+  env -u GOROOT GOENV="${GOENV:-${XDG_CONFIG_HOME:-$user_home/.config}/go/env}" XDG_CONFIG_HOME="$scratch/go/config" \
+    GOTOOLCHAIN=local GOPATH="$scratch/go" GOBIN="$scratch/go/bin" GOMODCACHE="$scratch/go/mod" \
+    GOCACHE="$scratch/go/build" GOFLAGS='-buildvcs=false -modcacherw' CGO_ENABLED=0 nice -n 10 "$@"
+}
+
+go_version() { run_go "$1" version 2>/dev/null | sed -n 's/^go version go\([0-9.]*\).*/\1/p'; }
 
 make_go() {
   local release=${LIFEBOAT_SETUP_LATER_RELEASE:-forky} version
@@ -27,15 +34,13 @@ make_go() {
 
 # go_build MODULE VERSION TARGET: builds a program, with low priority
 go_build() {
-  local bin=$scratch/go/bin log=$scratch/go.log
+  local log=$scratch/go.log
   make_go
   say make "$(basename "$3"), some minutes"
-  env -u GOROOT GOTOOLCHAIN=local GOPATH="$scratch/go" GOBIN="$bin" GOMODCACHE="$scratch/go/mod" \
-    GOCACHE="$scratch/go/build" GOFLAGS='-buildvcs=false -modcacherw' CGO_ENABLED=0 \
-    nice -n 10 "$go" install -ldflags='-s -w' "$1@$2" >"$log" 2>&1 </dev/null || {
+  run_go "$go" install -ldflags='-s -w' "$1@$2" >"$log" 2>&1 </dev/null || {
     tail -30 "$log" >&2
     die "cannot build $1@$2"
   }
-  mv "$bin/$(basename "$1")" "$3"
+  mv "$scratch/go/bin/$(basename "$1")" "$3"
   say made "$3 ($(du -h "$3" | cut -f1))"
 }
