@@ -1,0 +1,2 @@
+/** The restore side: from packs and index back to the images that CRIU reads. */
+package org.lifeboat.serve;
