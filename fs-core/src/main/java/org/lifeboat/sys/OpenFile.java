@@ -34,6 +34,11 @@ public final class OpenFile implements AutoCloseable {
     return new OpenFile(Libc.open(path, flags, 0600), path);
   }
 
+  /** Opens a file that exists for reading and writing; not through a symbolic link at the end. */
+  public static OpenFile write(BytePath path) throws ErrnoException {
+    return new OpenFile(Libc.open(path, Libc.O_RDWR | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0), path);
+  }
+
   /** Opens a directory, for {@link #sync()} and {@link #syncFileSystem()}. */
   public static OpenFile directory(BytePath path) throws ErrnoException {
     int flags = Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC;

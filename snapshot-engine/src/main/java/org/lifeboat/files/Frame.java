@@ -1,5 +1,7 @@
 package org.lifeboat.files;
 
+import java.util.Optional;
+
 /**
  * A piece of a file's content, as it is stored.
  *
@@ -17,11 +19,31 @@ public record Frame(long offset, int length, ContentRef ref, Codec codec, int cr
   /** Most stored bytes of a frame: one that doesn't shrink is stored raw. */
   public static final int MAX_STORED = MAX_RAW;
 
-  /** How a frame is stored. The names are written into manifests. */
+  /** How a frame is stored. */
   public enum Codec {
     /** As it is. */
-    RAW,
+    RAW(0),
     /** One zstd frame. */
-    ZSTD
+    ZSTD(1);
+
+    private final int code;
+
+    Codec(int code) {
+      this.code = code;
+    }
+
+    /** The number that stands for it in manifests. */
+    int code() {
+      return code;
+    }
+
+    static Optional<Codec> of(long code) {
+      for (Codec codec : values()) {
+        if (codec.code == code) {
+          return Optional.of(codec);
+        }
+      }
+      return Optional.empty();
+    }
   }
 }

@@ -50,10 +50,10 @@ import tools.jackson.databind.json.JsonMapper;
  * </pre>
  *
  * <p>M is st_mode in decimal; T an ISO-8601 instant with up to nine digits of a second; a codec is
- * the ordinal of {@link Frame.Codec}. A name that is not UTF-8 is written in Base64 under its key
- * with {@code 64} appended ({@code path64}). The {@code same} lines come first; these and the
- * others are each in path order. Readers ignore keys that they do not know; a change that they must
- * not ignore raises the version.
+ * 0 for raw, 1 for zstd. A name that is not UTF-8 is written in Base64 under its key with {@code
+ * 64} appended ({@code path64}). The {@code same} lines come first; these and the others are each
+ * in path order. Readers ignore keys that they do not know; a change that they must not ignore
+ * raises the version.
  *
  * <p>Reading is bounded: lines of {@value #MAX_LINE} bytes, {@value #MAX_ENTRIES} entries, times
  * their frames. Everything is checked before the first entry is handed out, so a roll-back never
@@ -404,7 +404,7 @@ public final class Manifest {
         }
         v[i] = item.get(i).longValue();
       }
-      Frame.Codec[] codecs = Frame.Codec.values();
+      Optional<Frame.Codec> codec = Frame.Codec.of(v[5]);
       boolean good =
           v[0] >= 0
               && v[1] >= 1
@@ -415,15 +415,14 @@ public final class Manifest {
               && v[4] >= 1
               && v[4] <= Frame.MAX_STORED
               && v[3] <= Long.MAX_VALUE - v[4]
-              && v[5] >= 0
-              && v[5] < codecs.length
+              && codec.isPresent()
               && v[6] >= 0
               && v[6] <= 0xffffffffL;
-      if (!good || (codecs[(int) v[5]] == Frame.Codec.RAW && v[1] != v[4])) {
+      if (!good || (codec.get() == Frame.Codec.RAW && v[1] != v[4])) {
         throw malformed("a frame of " + path + " is out of range", null);
       }
       ContentRef ref = new ContentRef((int) v[2], v[3], (int) v[4]);
-      return new Frame(v[0], (int) v[1], ref, codecs[(int) v[5]], (int) v[6]);
+      return new Frame(v[0], (int) v[1], ref, codec.get(), (int) v[6]);
     }
 
     private Entry.Meta meta(JsonNode node, int... types) throws FilesException {

@@ -223,7 +223,7 @@ final class ManifestWriter implements AutoCloseable {
               g.writeNumber(f.ref().pack());
               g.writeNumber(f.ref().offset());
               g.writeNumber(f.ref().length());
-              g.writeNumber(f.codec().ordinal());
+              g.writeNumber(f.codec().code());
               g.writeNumber(Integer.toUnsignedLong(f.crc()));
               g.writeEndArray();
             }
