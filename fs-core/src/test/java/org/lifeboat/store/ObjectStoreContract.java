@@ -49,6 +49,8 @@ public abstract class ObjectStoreContract {
     UPLOADS_BY_PREFIX,
     /** The parts of an upload that was aborted are listed as empty, not refused. */
     ABORTED_UPLOAD_IS_GONE,
+    /** An upload can be taken up under another key than its own. */
+    UPLOAD_HAS_ONE_KEY,
   }
 
   private final List<ObjectStore> opened = Collections.synchronizedList(new ArrayList<>());
@@ -80,6 +82,7 @@ public abstract class ObjectStoreContract {
   @AfterEach
   final void closeStores() {
     opened.forEach(ObjectStore::close);
+    opened.clear();
   }
 
   private ObjectStore client() throws Exception {
@@ -364,7 +367,7 @@ public abstract class ObjectStoreContract {
             "tilde~^|<>",
             "\u00e4\u00f6\u00fc/\u65e5\u672c",
             "emoji-\ud83d\ude00",
-            "x".repeat(250) + "/" + "y".repeat(250));
+            "x".repeat(200) + "/" + "y".repeat(200));
     for (String key : keys) {
       store.put(key, text(key), Precondition.ABSENT);
     }
@@ -678,9 +681,11 @@ public abstract class ObjectStoreContract {
   }
 
   @Test
-  void an_upload_of_another_key_or_of_none_is_not_found() throws Exception {
+  void an_upload_of_another_key_or_of_none_is_not_found() throws Throwable {
     MultipartUpload upload = store.upload("mine");
-    assertKind(Kind.NOT_FOUND, () -> store.resume("other", upload.id()).parts());
+    unlessLacking(
+        Lack.UPLOAD_HAS_ONE_KEY,
+        () -> assertKind(Kind.NOT_FOUND, () -> store.resume("other", upload.id()).parts()));
     assertKind(
         Kind.NOT_FOUND, () -> store.resume("mine", "00000000-0000-4000-8000-000000000000").parts());
     upload.abort();
