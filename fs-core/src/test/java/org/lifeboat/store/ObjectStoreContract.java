@@ -47,10 +47,8 @@ public abstract class ObjectStoreContract {
     ONE_WINNER_OF_MATCHES,
     /** Pending uploads are found by their exact key only. */
     UPLOADS_BY_PREFIX,
-    /** The parts of an upload that was aborted are listed as empty, not refused. */
-    ABORTED_UPLOAD_IS_GONE,
-    /** An upload can be taken up under another key than its own. */
-    UPLOAD_HAS_ONE_KEY,
+    /** An upload that is not there, or is another key's, is listed as one without parts. */
+    UNKNOWN_UPLOAD_IS_REFUSED,
   }
 
   private final List<ObjectStore> opened = Collections.synchronizedList(new ArrayList<>());
@@ -672,7 +670,7 @@ public abstract class ObjectStoreContract {
     assertEquals(Optional.empty(), store.head("aborted"));
     assertEquals(List.of(), store.uploads("aborted"));
     unlessLacking(
-        Lack.ABORTED_UPLOAD_IS_GONE,
+        Lack.UNKNOWN_UPLOAD_IS_REFUSED,
         () -> {
           assertKind(Kind.NOT_FOUND, upload::parts);
           assertKind(Kind.NOT_FOUND, () -> upload.part(2, text("x")));
@@ -684,10 +682,13 @@ public abstract class ObjectStoreContract {
   void an_upload_of_another_key_or_of_none_is_not_found() throws Throwable {
     MultipartUpload upload = store.upload("mine");
     unlessLacking(
-        Lack.UPLOAD_HAS_ONE_KEY,
-        () -> assertKind(Kind.NOT_FOUND, () -> store.resume("other", upload.id()).parts()));
-    assertKind(
-        Kind.NOT_FOUND, () -> store.resume("mine", "00000000-0000-4000-8000-000000000000").parts());
+        Lack.UNKNOWN_UPLOAD_IS_REFUSED,
+        () -> {
+          assertKind(Kind.NOT_FOUND, () -> store.resume("other", upload.id()).parts());
+          assertKind(
+              Kind.NOT_FOUND,
+              () -> store.resume("mine", "00000000-0000-4000-8000-000000000000").parts());
+        });
     upload.abort();
   }
 

@@ -63,7 +63,7 @@ final class S3StoreContractTest {
     }
   }
 
-  /** Lacks three things. */
+  /** Lacks two things. */
   @Nested
   final class S3Proxy extends OnServer {
     S3Proxy() {
@@ -72,8 +72,7 @@ final class S3StoreContractTest {
 
     @Override
     protected Set<Lack> lacks() {
-      return EnumSet.of(
-          Lack.ONE_WINNER_OF_MATCHES, Lack.ABORTED_UPLOAD_IS_GONE, Lack.UPLOAD_HAS_ONE_KEY);
+      return EnumSet.of(Lack.ONE_WINNER_OF_MATCHES, Lack.UNKNOWN_UPLOAD_IS_REFUSED);
     }
   }
 }
