@@ -9,10 +9,10 @@ import org.lifeboat.cli.Main;
 import picocli.CommandLine;
 
 /**
- * What the build runs once to make the AOT cache: the JVM remembers the classes that are loaded here and starts with them. So
- * this walks through what every command does at its start, in one JVM (a cache is made from one run), on a machine that may
- * have neither root nor CRIU. It is part of the distribution because the class path of a run must begin with that of the
- * training.
+ * What the build runs once to make the AOT cache: the JVM remembers the classes that are loaded
+ * here and starts with them. So this walks through what every command does at its start, in one JVM
+ * (a cache is made from one run), on a machine that may have neither root nor CRIU. It is part of
+ * the distribution because the class path of a run must begin with that of the training.
  */
 public final class Training {
 

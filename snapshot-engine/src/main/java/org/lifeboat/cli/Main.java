@@ -1,0 +1,99 @@
+package org.lifeboat.cli;
+
+import java.io.IOException;
+import java.util.concurrent.Callable;
+import org.lifeboat.criu.CriuException;
+import org.lifeboat.snapshot.SnapshotException;
+import org.lifeboat.store.StoreException;
+import org.lifeboat.task.ExitCodes;
+import org.lifeboat.task.Version;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.Spec;
+
+/** The entry of the {@code lifeboat} command. */
+@Command(
+    name = "lifeboat",
+    mixinStandardHelpOptions = true,
+    versionProvider = Main.Versions.class,
+    synopsisSubcommandLabel = "COMMAND",
+    description = {
+      "Saves running process trees to object storage and brings them back on another machine,",
+      "at the exact instruction where they stopped.",
+      "",
+    },
+    footer = {
+      "",
+      "A task that survives its machine:",
+      "  lifeboat run --store s3://bucket/job-7 --every 10m -- ./analyse input.bam",
+      "  (the machine is taken away; on another one, the same command again)",
+      "  lifeboat run --store s3://bucket/job-7 --every 10m -- ./analyse input.bam",
+      "",
+      "Save it now and stop it here:",
+      "  lifeboat checkpoint --store s3://bucket/job-7",
+      "",
+      "Exit codes: the task's own; 2 usage; 75 stopped because a checkpoint was taken;",
+      "126 cannot be executed; 127 command not found; 128+n ended by signal n;",
+      "175 a dump failed; 176 a restore failed (the snapshots are kept).",
+      "",
+      "lifeboat COMMAND --help tells more of each command.",
+    },
+    subcommands = {
+      RunCommand.class,
+      CheckpointCommand.class,
+      ListCommand.class,
+      InspectCommand.class,
+      VerifyCommand.class,
+      RemoveCommand.class
+    })
+public final class Main implements Callable<Integer> {
+
+  @Spec private CommandSpec spec;
+
+  @Override
+  public Integer call() {
+    throw new ParameterException(spec.commandLine(), "which command?");
+  }
+
+  /** Runs the command; the process ends with its exit code. */
+  public static void main(String[] args) {
+    System.exit(execute(args));
+  }
+
+  static int execute(String... args) {
+    CommandLine line = new CommandLine(new Main());
+    line.setExecutionExceptionHandler((e, command, parsed) -> failed(e, command));
+    line.setParameterExceptionHandler(Main::misused);
+    line.setUsageHelpAutoWidth(true);
+    return line.execute(args);
+  }
+
+  private static int misused(ParameterException e, String[] args) {
+    CommandLine command = e.getCommandLine();
+    command.getErr().println("lifeboat: " + e.getMessage());
+    command.getErr().println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");
+    return ExitCodes.USAGE;
+  }
+
+  private static int failed(Exception e, CommandLine command) throws Exception {
+    if (e instanceof StoreException
+        || e instanceof SnapshotException
+        || e instanceof CriuException
+        || e instanceof IOException) {
+      command.getErr().println("lifeboat: " + (e.getMessage() == null ? e : e.getMessage()));
+      return ExitCodes.FAILURE;
+    }
+    throw e;
+  }
+
+  /** Says which Lifeboat this is. */
+  static final class Versions implements IVersionProvider {
+    @Override
+    public String[] getVersion() {
+      return new String[] {"lifeboat " + Version.current()};
+    }
+  }
+}

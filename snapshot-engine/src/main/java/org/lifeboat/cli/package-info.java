@@ -1,0 +1,2 @@
+/** The {@code lifeboat} command. */
+package org.lifeboat.cli;

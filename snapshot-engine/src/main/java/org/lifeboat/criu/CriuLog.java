@@ -1,0 +1,231 @@
+package org.lifeboat.criu;
+
+import java.io.IOException;
+import java.io.RandomAccessFile;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.List;
+import java.util.Optional;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+
+/**
+ * Reads in CRIU's log why it failed, and says it in words with the remedy.
+ *
+ * <p>CRIU's exit code is 1 for nearly everything; the log is the only place where the cause stands,
+ * usually as the first line with {@code Error}. Known lines are matched by a table; an unknown one
+ * is quoted as it is. The log is read from its end (at most 4 MiB), as a log of a large tree is
+ * long and its errors stand last.
+ */
+public final class CriuLog {
+
+  private static final int TAIL = 4 << 20;
+
+  private static final List<Rule> RULES =
+      List.of(
+          rule(
+              "Can't fork for (\\d+): File exists",
+              "process id $1 is taken on this host",
+              "it is tried again; if it stays so, end the process that has it, or run in a fresh container"),
+          rule(
+              "Can't fork for \\d+: Read-only file system|Pid \\d+ do(?:es)? not match expected",
+              "CRIU may not choose process ids here",
+              "give the container CAP_CHECKPOINT_RESTORE or a writable /proc/sys"),
+          rule(
+              "File (\\S+) has bad size (\\d+) \\(expect (\\d+)\\)",
+              "the file $1 has $2 bytes, the task was saved with $3",
+              "the file came with the machine image or lies outside the saved paths: use the same image, or --preserve its folder"),
+          rule(
+              "File (\\S+) has bad (build-ID|mode).*",
+              "the file $1 is not the one that the task was saved with ($2 differs)",
+              "restore on the same machine image"),
+          rule(
+              "Can't open file (\\S+) on restore: (.*)",
+              "the file $1 that the task has open is missing here ($2)",
+              "restore on the same machine image, or --preserve its folder from the start"),
+          rule(
+              "Connected TCP socket, consider using --tcp-established",
+              "the task has an established TCP connection",
+              "this is Lifeboat's to handle: please report it"),
+          rule(
+              "Need to set the --tcp-close options",
+              "the dump closed the task's TCP connections",
+              "this is Lifeboat's to handle: please report it"),
+          rule(
+              "Can't bind inet socket back: (.*)|Can't bind inet socket.*",
+              "an address that the task's socket was bound to is not on this host, or taken",
+              "end what listens on that port, or run in a network namespace of its own"),
+          rule(
+              "Can't get 1:16 opt.*",
+              "this CRIU is too old for this kernel",
+              "install CRIU 4.2 or later"),
+          rule(
+              "vdso: Unexpected rt vDSO area bounds",
+              "this CRIU is too old for this kernel",
+              "install CRIU 4.2 or later"),
+          rule(
+              "Can't splice all pages to pipe.*",
+              "the task has guarded memory that this CRIU cannot read",
+              "install CRIU 4.2 or later"),
+          rule(
+              "Some file locks are hold.*",
+              "the task holds file locks",
+              "this is Lifeboat's to handle: please report it"),
+          rule(
+              "Can't dump ghost file (\\S+) of (\\d+) size.*",
+              "the deleted file $1 of $2 bytes that the task has open is too large",
+              "this is Lifeboat's to handle: please report it"),
+          rule(
+              "(?:A )?session leader of (\\S+) is outside.*|.*not a session leader.*",
+              "the task's session began outside of it",
+              "start it through lifeboat run"),
+          rule(
+              ".*doesn't live in IPC ns.*",
+              "the task uses System V IPC of another namespace",
+              "start it through lifeboat run"),
+          rule(
+              "Unknown shit \\d+ \\(anon_inode:\\[io_uring\\]\\).*|.*io_uring.*",
+              "the task uses io_uring, which cannot be checkpointed",
+              "switch it off in the program, as UV_USE_IO_URING=0 does for Node.js"),
+          rule(
+              ".*anon_inode:\\[userfaultfd\\].*",
+              "the task uses userfaultfd, which cannot be checkpointed",
+              "switch it off in the program"),
+          rule(
+              "Can't dump file \\d+ of that type \\[\\d+\\] \\((.*)\\)",
+              "the task has a $1 open, which cannot be checkpointed",
+              "close it in the program before a checkpoint"),
+          rule(
+              ".*Can't lookup mount=(\\d+) for fd=(\\d+).*",
+              "descriptor $2 of the task was opened in another mount namespace",
+              "do not hand open files of the host to the task"),
+          rule(
+              ".*\\(fuse\\): always fail.*",
+              "the task runs in a mount namespace of its own that has a FUSE file system",
+              "start it through lifeboat run in the same mount namespace"),
+          rule(
+              "External socket is used.*|Can't dump half of stream unix connection.*",
+              "the task has a UNIX socket connected to a process outside of it",
+              "start that process as part of the task, or close the connection"),
+          rule(
+              "Dirty tracking is OFF|BUG at criu/mem.c.*",
+              "this kernel cannot track changed memory",
+              "take full dumps only"),
+          rule(
+              "The page server doesn't answer.*|Can't write to page.?server.*|.*page-xfer:.*Broken pipe.*|.*send_psi.*",
+              "the connection to Lifeboat's page server broke",
+              "see Lifeboat's own message above"),
+          rule(
+              "suspending seccomp failed.*",
+              "the container's seccomp profile forbids CRIU's work",
+              "run the container with --security-opt seccomp=unconfined"),
+          rule(
+              "Unable to interrupt task: (\\d+) \\((.*)\\)",
+              "process $1 cannot be stopped ($2)",
+              "no debugger may be attached; the container needs CAP_SYS_PTRACE"),
+          rule(
+              ".*(?:xsave|FPU).*(?:mismatch|not supported|unsupported).*|.*CPU instruction capabilities do not match.*|.*CPU.*(?:feature|capabilit).*(?:not|mis).*",
+              "this machine's CPU lacks features that the task may use",
+              "restore on an instance type with the same or a newer CPU"),
+          rule(
+              ".*Unable to set a monotonic clock offset.*",
+              "the container may not set a clock offset",
+              "give it CAP_SYS_TIME"),
+          rule(
+              ".*(?:Can't open|Unable to open|open_image).*(?:No space left on device).*",
+              "no space is left on the disk for CRIU's images",
+              "free space in LIFEBOAT_CACHE_LOCATION"),
+          rule(
+              ".*No space left on device.*",
+              "no space is left on the disk",
+              "free space in LIFEBOAT_CACHE_LOCATION"),
+          rule(
+              ".*(?:Can't|Unable to|Failed to).*: Operation not permitted",
+              "CRIU lacks a privilege",
+              "run as root with CAP_SYS_ADMIN, SYS_PTRACE, CHECKPOINT_RESTORE, NET_ADMIN and SYS_TIME"));
+
+  private static final Pattern ERROR =
+      Pattern.compile("^\\([0-9.]+\\) +(?:(\\d+): )?Error \\(([^)]*)\\): (.*)$");
+
+  private CriuLog() {}
+
+  private static Rule rule(String pattern, String cause, String remedy) {
+    return new Rule(Pattern.compile(pattern), cause, remedy);
+  }
+
+  /**
+   * The cause of a failure.
+   *
+   * @return empty when the log has no error line: CRIU was killed, or never got so far
+   */
+  public static Optional<Failure> explain(Path log) throws IOException {
+    if (!Files.exists(log)) {
+      return Optional.empty();
+    }
+    Failure first = null;
+    for (String line : tail(log).split("\n", -1)) {
+      Matcher error = ERROR.matcher(line);
+      if (!error.matches()) {
+        continue;
+      }
+      String text = error.group(3).strip();
+      for (Rule rule : RULES) {
+        Matcher matcher = rule.pattern.matcher(text);
+        if (matcher.find()) {
+          return Optional.of(new Failure(fill(rule.cause, matcher), rule.remedy, line.strip()));
+        }
+      }
+      if (first == null && !text.startsWith("rlimit:")) {
+        first = new Failure(text, "", line.strip());
+      }
+    }
+    return Optional.ofNullable(first);
+  }
+
+  /** Whether the log ends as CRIU ends it when all went well. */
+  public static boolean finished(Path log) throws IOException {
+    return Files.exists(log) && tail(log).contains(" finished successfully");
+  }
+
+  private static String tail(Path log) throws IOException {
+    try (RandomAccessFile file = new RandomAccessFile(log.toFile(), "r")) {
+      long from = Math.max(0, file.length() - TAIL);
+      file.seek(from);
+      byte[] bytes = new byte[(int) (file.length() - from)];
+      int read = 0;
+      while (read < bytes.length) {
+        int n = file.read(bytes, read, bytes.length - read);
+        if (n < 0) {
+          break;
+        }
+        read += n;
+      }
+      return new String(bytes, 0, read, StandardCharsets.UTF_8);
+    }
+  }
+
+  private static String fill(String template, Matcher matcher) {
+    String text = template;
+    for (int i = matcher.groupCount(); i >= 1; i--) {
+      text = text.replace("$" + i, matcher.group(i) == null ? "?" : matcher.group(i));
+    }
+    return text;
+  }
+
+  private record Rule(Pattern pattern, String cause, String remedy) {}
+
+  /**
+   * Why CRIU failed.
+   *
+   * @param cause in words
+   * @param remedy what to do; empty when none is known
+   * @param line the line of the log that says it
+   */
+  public record Failure(String cause, String remedy, String line) {
+    @Override
+    public String toString() {
+      return cause + (remedy.isEmpty() ? "" : " (" + remedy + ")");
+    }
+  }
+}

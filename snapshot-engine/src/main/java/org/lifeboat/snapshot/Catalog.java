@@ -1,0 +1,116 @@
+package org.lifeboat.snapshot;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Optional;
+import java.util.UUID;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
+import org.lifeboat.store.Blob;
+import org.lifeboat.store.ObjectStore;
+import org.lifeboat.store.ObjectStore.ObjectInfo;
+import org.lifeboat.store.StoreException;
+
+/** Reads and thins out what a store holds of snapshots, without a run. Thread-safe. */
+public final class Catalog {
+
+  private static final int MAX_MANIFEST = 256 << 20;
+
+  private final ObjectStore store;
+
+  public Catalog(ObjectStore store) {
+    this.store = store;
+  }
+
+  /** The document that decides what exists, or empty when nothing was ever saved here. */
+  public Optional<DumpMetadata> metadata() throws StoreException, SnapshotException {
+    Optional<Blob> blob = Blob.read(store, Layout.METADATA, 64 << 20);
+    if (blob.isEmpty()) {
+      return Optional.empty();
+    }
+    return Optional.of(
+        SealedJson.read(
+            blob.get().bytes(),
+            DumpMetadata.class,
+            store.url().of(Layout.METADATA),
+            DumpMetadata.FORMAT));
+  }
+
+  /**
+   * A dump's manifest, checked against what the metadata vouches for.
+   *
+   * @throws SnapshotException of kind DAMAGED when it is missing or another one
+   */
+  public Manifest manifest(DumpMetadata.Dump dump) throws StoreException, SnapshotException {
+    String key = Layout.manifest(dump.id());
+    String url = store.url().of(key);
+    Blob blob =
+        Blob.read(store, key, MAX_MANIFEST)
+            .orElseThrow(() -> SnapshotException.damaged(url, "it is missing"));
+    byte[] bytes = blob.bytes();
+    if (bytes.length != dump.manifestSize()
+        || !SealedJson.sha256(bytes).equals(dump.manifestSha256())) {
+      throw SnapshotException.damaged(url, "it is not the one that was committed");
+    }
+    return SealedJson.read(bytes, Manifest.class, url, Manifest.FORMAT);
+  }
+
+  /** All objects of a dump. */
+  public List<ObjectInfo> objects(int id) throws StoreException {
+    List<ObjectInfo> objects = new ArrayList<>();
+    String after = "";
+    boolean more = true;
+    while (more) {
+      ObjectStore.ListPage page = store.list(Layout.dump(id), after);
+      objects.addAll(page.objects());
+      more = page.more() && !page.objects().isEmpty();
+      if (more) {
+        after = page.objects().getLast().key();
+      }
+    }
+    return objects;
+  }
+
+  /**
+   * Removes the objects of a dump but its logs; the manifest first, so that nothing half-removed
+   * looks whole.
+   */
+  public long removeObjects(int id) throws StoreException {
+    long bytes = 0;
+    store.delete(Layout.manifest(id));
+    for (ObjectInfo object : objects(id)) {
+      if (!object.key().endsWith(".log")) {
+        store.delete(object.key());
+        bytes += object.size();
+      }
+    }
+    return bytes;
+  }
+
+  /**
+   * Removes a dump: from the metadata first, so that no run chooses it while it goes.
+   *
+   * @return the bytes that were freed
+   */
+  public long remove(int id) throws StoreException, SnapshotException {
+    MetadataStore metadata =
+        new MetadataStore(
+            store,
+            () -> UUID.randomUUID().toString(),
+            () -> LockSupport.parkNanos(TimeUnit.SECONDS.toNanos(1)));
+    Optional<MetadataStore.Current> current = metadata.read();
+    while (current.isPresent()
+        && current.get().document().dump(id).isPresent()
+        && !metadata.replace(current.get(), current.get().document().without(id))) {
+      current = metadata.read();
+    }
+    return removeObjects(id);
+  }
+
+  /** At the task's end: the images of all dumps go, logs and metadata stay. */
+  public void removeImages(DumpMetadata document) throws StoreException {
+    for (DumpMetadata.Dump dump : document.dumps()) {
+      removeObjects(dump.id());
+    }
+  }
+}

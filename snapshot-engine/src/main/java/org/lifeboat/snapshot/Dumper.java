@@ -1,0 +1,743 @@
+package org.lifeboat.snapshot;
+
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.ByteBuffer;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicReference;
+import java.util.function.Consumer;
+import java.util.random.RandomGenerator;
+import java.util.stream.Stream;
+import org.lifeboat.criu.CriuImages;
+import org.lifeboat.criu.CriuLog;
+import org.lifeboat.init.InitException;
+import org.lifeboat.init.WaitStatus;
+import org.lifeboat.page.PackInfo;
+import org.lifeboat.page.PackNames;
+import org.lifeboat.page.PartSink;
+import org.lifeboat.receive.AdaptiveCodec;
+import org.lifeboat.receive.PageReceiver;
+import org.lifeboat.receive.PageSet;
+import org.lifeboat.receive.ReceiveFigures;
+import org.lifeboat.receive.ReceiveObserver;
+import org.lifeboat.receive.ReceiverConfig;
+import org.lifeboat.receive.SpillSink;
+import org.lifeboat.receive.UploadSink;
+import org.lifeboat.store.Precondition;
+import org.lifeboat.store.StoreException;
+import org.lifeboat.store.Transfer;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Takes one snapshot: memory and files of one instant, committed or not there at all.
+ *
+ * <p>CRIU freezes the tree and streams its pages into {@link PageReceiver}, which compresses and
+ * uploads them meanwhile. Then CRIU calls the {@code post-dump} hook, with all images complete and
+ * the tree still frozen, and this is where it is decided:
+ *
+ * <ul>
+ *   <li>A final dump captures the files, waits until every byte is in the store, and commits; only
+ *       then the hook says yes and CRIU kills the tree. Whatever fails before the commit makes the
+ *       hook say no, and CRIU lets the task go on unharmed.
+ *   <li>A leave-running dump seals pages and files on the cache disk and lets the tree go; upload
+ *       and commit follow behind it.
+ * </ul>
+ *
+ * <p>The answer to CRIU's end of pages is no vote: at that moment some images are still empty. The
+ * commit itself cannot be interrupted, as nobody may thaw the tree while it is not known whether
+ * the snapshot exists; everything before it can, and the deadline does, first by closing the page
+ * socket (CRIU then backs out cleanly) and never by killing CRIU, which would leave mappings in the
+ * task.
+ *
+ * <p>One dump at a time; {@link #cancel} may be called from any thread.
+ */
+public final class Dumper {
+
+  private static final Logger log = LoggerFactory.getLogger(Dumper.class);
+
+  /** Uploads under way at a time. */
+  private static final int UPLOADS = 8;
+
+  private final Context context;
+  private final RandomGenerator random = RandomGenerator.getDefault();
+  private final AtomicReference<Job> current = new AtomicReference<>();
+
+  public Dumper(Context context) {
+    this.context = context;
+  }
+
+  /**
+   * Takes a snapshot and reports how it went; does not throw, for whatever happened the task's fate
+   * is in the result.
+   *
+   * @param root the task's root process
+   */
+  public DumpResult dump(long root, DumpRequest request, Consumer<DumpProgress> progress) {
+    Job job = new Job(root, request, progress);
+    current.set(job);
+    try {
+      return job.run();
+    } finally {
+      current.set(null);
+    }
+  }
+
+  /** Gives up the dump that is under way, if its commit has not begun. */
+  public void cancel(String why) {
+    Job job = current.get();
+    if (job != null) {
+      job.giveUp(why);
+    }
+  }
+
+  /**
+   * Ends a dump that an engine which died had begun, with CRIU still there: tells the hook what the
+   * store says, and waits for CRIU.
+   *
+   * @param committed whether the store has it as committed
+   */
+  public DumpResult recover(String spawnId, int id, boolean isFinal, boolean committed) {
+    long start = System.nanoTime();
+    log.info(
+        "dump {} was under way when the engine died: {}",
+        id,
+        committed ? "it was committed, CRIU may finish" : "it is given up");
+    context.hooks().handler((action, images) -> committed || !action.equals("post-dump") ? 0 : 1);
+    try {
+      context.children().end(spawnId).get();
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    } catch (ExecutionException e) {
+      log.warn("waiting for CRIU failed: {}", e.getCause().getMessage());
+    }
+    long elapsed = (System.nanoTime() - start) / 1_000_000;
+    if (!committed) {
+      fail(id, "the engine died during the dump");
+      return DumpResult.failure(id, !isFinal, "the engine died during the dump", false, elapsed);
+    }
+    return new DumpResult(true, 0, id, !isFinal, null, false, 0, 0, 0, 0, 0, elapsed);
+  }
+
+  /** Marks dumps of this owner that an engine which died had not committed. */
+  public void abandonUnfinished() throws StoreException, SnapshotException {
+    context
+        .metadata()
+        .update(
+            context.ownerId(),
+            document -> {
+              DumpMetadata next = document;
+              for (DumpMetadata.Dump dump : document.dumps()) {
+                if (dump.state() == DumpMetadata.DumpState.DUMPING) {
+                  next =
+                      next.changing(
+                          dump.id(),
+                          d ->
+                              d.failed(
+                                  "the engine died during the dump", context.clock().millis()));
+                }
+              }
+              return next;
+            });
+  }
+
+  private void fail(int id, String why) {
+    try {
+      context
+          .metadata()
+          .update(
+              context.ownerId(),
+              document ->
+                  document.changing(id, dump -> dump.failed(why, context.clock().millis())));
+    } catch (StoreException | SnapshotException e) {
+      log.warn("that dump {} failed could not be recorded: {}", id, e.getMessage());
+    }
+  }
+
+  /** Where a dump stands; from COMMITTING on nothing can stop it. */
+  private enum Stage {
+    RUNNING,
+    GIVEN_UP,
+    COMMITTING,
+    COMMITTED
+  }
+
+  private final class Job {
+    private final long root;
+    private final DumpRequest request;
+    private final Consumer<DumpProgress> progress;
+    private final long start = System.nanoTime();
+    private final AtomicReference<Stage> stage = new AtomicReference<>(Stage.RUNNING);
+
+    private int id;
+    private Path folder;
+    private Path images;
+    private Path logFile;
+    private PageReceiver receiver;
+    private Transfer transfer;
+    private PartSink pageSink;
+    private PartSink fileSink;
+    private PageSet pages;
+    private volatile String phase = "freezing";
+    private volatile String givenUp;
+    private volatile Thread worker;
+    private volatile Exception failure;
+    private volatile TaskFiles.Captured captured;
+    private Set<Long> tree = Set.of();
+    private long expectedBytes;
+    private DumpMetadata.Dump committed;
+    private volatile long frozenSince = start;
+    private volatile long frozenMicros;
+
+    Job(long root, DumpRequest request, Consumer<DumpProgress> progress) {
+      this.root = root;
+      this.request = request;
+      this.progress = progress;
+    }
+
+    DumpResult run() {
+      try {
+        return attempt();
+      } catch (IOException | RuntimeException e) {
+        failure = failure == null ? e : failure;
+        return failed();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        failure = e;
+        return failed();
+      } finally {
+        cleanUp();
+      }
+    }
+
+    private DumpResult attempt() throws IOException, InterruptedException {
+      takeCensus();
+      begin();
+      folder = context.cache().resolve("dump-" + id);
+      images = folder.resolve("images");
+      Files.createDirectories(images);
+      logFile = folder.resolve("dump_" + id + ".log");
+      transfer = new Transfer(context.store(), UPLOADS);
+      Files.deleteIfExists(pageSocket());
+      pageSink = sink("pages");
+      fileSink = sink("files");
+      try (PageReceiver opened =
+          PageReceiver.open(
+              new ReceiverConfig(
+                  context.memory(),
+                  Math.max(1, Runtime.getRuntime().availableProcessors()),
+                  UPLOADS,
+                  new AdaptiveCodec(),
+                  HostFacts.pageSize()),
+              pageSink,
+              pageSocket(),
+              folder.resolve("pages.index"),
+              ReceiveObserver.NONE)) {
+        receiver = opened;
+        receiver.start();
+        context.hooks().handler(this::hook);
+        String spawnId = (request.leaveRunning() ? "keep-" : "final-") + id;
+        context
+            .init()
+            .spawn(
+                spawnId,
+                Optional.of(pageSocket()),
+                folder.resolve("criu.out"),
+                context.criu().dump(root, images, logFile, context.hook(), request.leaveRunning()));
+        WaitStatus status = await(spawnId);
+        putLog();
+        if (!status.success() || failure != null) {
+          return criuFailed(status);
+        }
+        if (request.leaveRunning()) {
+          worker = Thread.currentThread();
+          finish();
+          worker = null;
+        }
+        return succeeded();
+      }
+    }
+
+    /** A process outside the tree would be lost in silence. */
+    private void takeCensus() throws IOException {
+      Census census = Census.take();
+      tree = census.tree(root);
+      if (tree.isEmpty()) {
+        throw new SnapshotException(SnapshotException.Kind.FAILED, "the task has ended", "", null);
+      }
+      List<Census.Entry> strangers = census.strangers(root, Set.of(ProcessHandle.current().pid()));
+      if (!strangers.isEmpty()) {
+        throw new SnapshotException(
+            SnapshotException.Kind.FAILED,
+            strangers.getFirst()
+                + " runs here but is neither Lifeboat's nor the task's: a snapshot would lose it",
+            "end it, or start it from the task",
+            null);
+      }
+      for (long pid : tree) {
+        expectedBytes += residentBytes(pid);
+      }
+    }
+
+    private void begin() throws StoreException, SnapshotException {
+      long now = context.clock().millis();
+      long deadline = request.deadline().map(d -> now + d.toMillis()).orElse(0L);
+      DumpMetadata document =
+          context
+              .metadata()
+              .update(
+                  context.ownerId(),
+                  d ->
+                      d.adding(
+                          new DumpMetadata.Dump(
+                              d.nextId(),
+                              DumpMetadata.DumpType.FULL,
+                              DumpMetadata.DumpState.DUMPING,
+                              null,
+                              d.task().generation(),
+                              context.attempt(),
+                              context.epoch(),
+                              now,
+                              deadline,
+                              0,
+                              0,
+                              0,
+                              0,
+                              0,
+                              null,
+                              null)));
+      id = document.dumps().getLast().id();
+      log.info(
+          "dump {} begins ({}): {} processes, {} MiB resident",
+          id,
+          request.why(),
+          tree.size(),
+          expectedBytes >> 20);
+    }
+
+    private Path pageSocket() {
+      return context.runDirectory().resolve("page.sock");
+    }
+
+    /**
+     * Where packs go: straight to the store, or to the cache disk first where the task must not
+     * wait for the link.
+     */
+    private PartSink sink(String kind) throws IOException {
+      PackNames names = PackNames.unique(Layout.dump(id) + kind, context.epoch(), random);
+      return request.leaveRunning()
+          ? new SpillSink(context.store(), names, folder.resolve(kind), UPLOADS / 2)
+          : new UploadSink(context.store(), names);
+    }
+
+    private WaitStatus await(String spawnId) throws InterruptedException, IOException {
+      Future<WaitStatus> end = context.children().end(spawnId);
+      while (true) {
+        try {
+          return end.get(500, TimeUnit.MILLISECONDS);
+        } catch (TimeoutException e) {
+          report();
+          if (overdue()) {
+            giveUp(
+                "its deadline of "
+                    + request.deadline().orElseThrow().toSeconds()
+                    + " s passed in phase "
+                    + phase);
+          }
+        } catch (ExecutionException e) {
+          throw new InitException(
+              "wait for " + spawnId, 0, String.valueOf(e.getCause().getMessage()), e);
+        }
+      }
+    }
+
+    private boolean overdue() {
+      return request.deadline().isPresent()
+          && System.nanoTime() - start > request.deadline().get().toNanos();
+    }
+
+    void giveUp(String why) {
+      if (stage.compareAndSet(Stage.RUNNING, Stage.GIVEN_UP)) {
+        givenUp = why;
+        PageReceiver open = receiver;
+        if (open != null) {
+          open.abort(why);
+        }
+        Thread busy = worker;
+        if (busy != null) {
+          busy.interrupt();
+        }
+      }
+    }
+
+    // ---- in the hook, the tree frozen
+
+    private int hook(String action, Path imagesOfHook) {
+      if (action.equals("pre-dump")) {
+        frozenSince = System.nanoTime(); // CRIU freezes the tree right behind this
+      }
+      if (!action.equals("post-dump")) {
+        return 0;
+      }
+      worker = Thread.currentThread();
+      try {
+        postDump();
+        frozenMicros = (System.nanoTime() - frozenSince) / 1000;
+        return 0;
+      } catch (IOException | RuntimeException e) {
+        failure = e;
+        return stage.get() == Stage.COMMITTED ? 0 : 1;
+      } catch (InterruptedException e) {
+        failure = e;
+        return stage.get() == Stage.COMMITTED ? 0 : 1;
+      } finally {
+        worker = null;
+      }
+    }
+
+    private void postDump() throws IOException, InterruptedException {
+      checkNotGivenUp();
+      receiver.awaitReceived(Duration.ofSeconds(60));
+      context.init().drain();
+      phase = "files";
+      captured = context.files().capture(tree, fileSink, folder.resolve("files.manifest"));
+      checkNotGivenUp();
+      phase = "uploading";
+      pages = receiver.finish();
+      if (!request.leaveRunning()) {
+        finish();
+      }
+    }
+
+    /** Brings what is not there yet to the store and commits. */
+    private void finish() throws IOException, InterruptedException {
+      phase = "uploading";
+      if (pageSink instanceof SpillSink spill) {
+        spill.awaitUploaded();
+      }
+      if (fileSink instanceof SpillSink spill) {
+        spill.awaitUploaded();
+      }
+      List<PackInfo> filePacks = captured.packs();
+      checkNotGivenUp();
+      Map<String, Manifest.Item> items = putImages();
+      Manifest.Item index = put(Layout.index(id), pages.indexFile());
+      Manifest.Item files = put(Layout.filesManifest(id), folder.resolve("files.manifest"));
+      long frozen =
+          request.leaveRunning() ? frozenMicros : (System.nanoTime() - frozenSince) / 1000;
+      long stored = pages.storedBytes() + captured.storedBytes();
+      Map<String, Long> packs = new LinkedHashMap<>();
+      pages.packs().forEach(pack -> packs.put(pack.key(), pack.length()));
+      filePacks.forEach(pack -> packs.put(pack.key(), pack.length()));
+      List<CriuImages.TreeProcess> processes = CriuImages.processes(images);
+      long highest =
+          processes.stream()
+              .flatMap(process -> process.threads().stream())
+              .mapToLong(Integer::longValue)
+              .max()
+              .orElseThrow();
+      Manifest manifest =
+          new Manifest(
+              Manifest.FORMAT,
+              id,
+              context.epoch(),
+              context.lifeboatVersion(),
+              context.command(),
+              context.directory().toString(),
+              HostFacts.here(context.criu().version()),
+              root,
+              highest,
+              context.stdoutInode(),
+              context.stderrInode(),
+              processes.size(),
+              pages.rawBytes(),
+              stored,
+              frozen,
+              items,
+              index,
+              files,
+              packs,
+              new Manifest.FilePack(
+                  filePacks.stream()
+                      .map(
+                          pack ->
+                              new Manifest.Pack(
+                                  pack.key(), pack.length(), pack.partLength(), pack.sha256()))
+                      .toList()));
+      byte[] sealed = SealedJson.write(manifest);
+      context.store().put(Layout.manifest(id), ByteBuffer.wrap(sealed), Precondition.NONE);
+      checkNotGivenUp();
+      commit(stored, frozen, sealed);
+    }
+
+    private void commit(long stored, long frozen, byte[] manifest)
+        throws StoreException, SnapshotException {
+      if (!stage.compareAndSet(Stage.RUNNING, Stage.COMMITTING)) {
+        throw deadline();
+      }
+      phase = "committing";
+      boolean wasInterrupted = Thread.interrupted();
+      try {
+        long now = context.clock().millis();
+        DumpMetadata document =
+            context
+                .metadata()
+                .update(
+                    context.ownerId(),
+                    d -> {
+                      DumpMetadata next =
+                          d.changing(
+                              id,
+                              dump ->
+                                  new DumpMetadata.Dump(
+                                      dump.id(),
+                                      dump.type(),
+                                      DumpMetadata.DumpState.COMPLETE,
+                                      dump.parent(),
+                                      dump.generation(),
+                                      dump.attempt(),
+                                      dump.epoch(),
+                                      dump.startedAt(),
+                                      dump.deadline(),
+                                      now,
+                                      pages.rawBytes(),
+                                      stored,
+                                      frozen,
+                                      manifest.length,
+                                      SealedJson.sha256(manifest),
+                                      null));
+                      return request.leaveRunning() ? next : next.released();
+                    });
+        stage.set(Stage.COMMITTED);
+        committed = document.dump(id).orElseThrow();
+      } finally {
+        if (wasInterrupted) {
+          Thread.currentThread().interrupt();
+        }
+      }
+    }
+
+    private Map<String, Manifest.Item> putImages() throws IOException, InterruptedException {
+      List<Path> found;
+      try (Stream<Path> list = Files.list(images)) {
+        found =
+            list.filter(Files::isRegularFile)
+                .filter(file -> isImage(file.getFileName().toString()))
+                .sorted()
+                .toList();
+      }
+      Map<String, Manifest.Item> items = new LinkedHashMap<>();
+      List<Future<Manifest.Item>> puts = new ArrayList<>();
+      try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
+        java.util.concurrent.Semaphore places = new java.util.concurrent.Semaphore(32);
+        for (Path file : found) {
+          Callable<Manifest.Item> put =
+              () -> {
+                places.acquire();
+                try {
+                  return put(Layout.image(id, file.getFileName().toString()), file);
+                } finally {
+                  places.release();
+                }
+              };
+          puts.add(executor.submit(put));
+        }
+        for (int i = 0; i < found.size(); i++) {
+          try {
+            items.put(found.get(i).getFileName().toString(), puts.get(i).get());
+          } catch (ExecutionException e) {
+            executor.shutdownNow();
+            if (e.getCause() instanceof IOException cause) {
+              throw cause;
+            }
+            throw new IllegalStateException(e.getCause());
+          } catch (InterruptedException e) {
+            executor.shutdownNow();
+            throw e;
+          }
+        }
+      }
+      return items;
+    }
+
+    private Manifest.Item put(String key, Path file) throws IOException {
+      Transfer.Stored stored = transfer.put(key, file, Precondition.NONE);
+      return new Manifest.Item(stored.info().size(), stored.sha256());
+    }
+
+    private void checkNotGivenUp() throws SnapshotException {
+      if (stage.get() == Stage.GIVEN_UP) {
+        throw deadline();
+      }
+    }
+
+    private SnapshotException deadline() {
+      return new SnapshotException(
+          SnapshotException.Kind.DEADLINE, String.valueOf(givenUp), "", null);
+    }
+
+    // ---- afterwards
+
+    private void putLog() {
+      try {
+        if (Files.exists(logFile)) {
+          transfer.put(Layout.dump(id) + "dump_" + id + ".log", logFile, Precondition.NONE);
+        }
+      } catch (IOException e) {
+        log.warn("the log of dump {} could not be stored: {}", id, e.getMessage());
+      }
+    }
+
+    private DumpResult criuFailed(WaitStatus status) throws IOException {
+      if (stage.get() == Stage.COMMITTED) {
+        if (!request.leaveRunning()) {
+          log.warn(
+              "CRIU ended with {} after the commit: ending the task here, it lives on in the store",
+              status);
+          context.init().killAll();
+        }
+        return succeeded();
+      }
+      if (failure == null) {
+        Optional<CriuLog.Failure> explained = CriuLog.explain(logFile);
+        String out =
+            Files.exists(folder.resolve("criu.out"))
+                ? Files.readString(folder.resolve("criu.out")).strip()
+                : "";
+        failure =
+            new SnapshotException(
+                SnapshotException.Kind.CRIU,
+                givenUp != null
+                    ? givenUp
+                    : explained
+                        .map(f -> "CRIU: " + f)
+                        .orElse("CRIU ended with " + status + (out.isEmpty() ? "" : ": " + out)),
+                givenUp != null
+                    ? ""
+                    : "log: " + context.store().url().of(Layout.dump(id) + "dump_" + id + ".log"),
+                null);
+      }
+      return failed();
+    }
+
+    private DumpResult succeeded() throws IOException {
+      phase = "done";
+      return new DumpResult(
+          true,
+          0,
+          id,
+          request.leaveRunning(),
+          null,
+          false,
+          committed.rawBytes(),
+          committed.storedBytes(),
+          captured.result().bytes(),
+          tree.size(),
+          committed.frozenMicros(),
+          (System.nanoTime() - start) / 1_000_000);
+    }
+
+    private DumpResult failed() {
+      Exception cause = failure;
+      boolean ownerLost =
+          cause instanceof SnapshotException e && e.kind() == SnapshotException.Kind.OWNER_LOST;
+      String why =
+          givenUp != null
+              ? givenUp
+              : cause.getMessage() == null ? cause.toString() : cause.getMessage();
+      log.debug("dump {} failed", id, cause);
+      if (id > 0 && !ownerLost && stage.get() != Stage.COMMITTED) {
+        boolean interrupted = Thread.interrupted();
+        fail(id, why);
+        removeRemains();
+        if (interrupted) {
+          Thread.currentThread().interrupt();
+        }
+      }
+      return DumpResult.failure(
+          id, request.leaveRunning(), why, ownerLost, (System.nanoTime() - start) / 1_000_000);
+    }
+
+    /** What a failed dump had brought to the store already, but for its log. */
+    private void removeRemains() {
+      try {
+        new Catalog(context.store()).removeObjects(id);
+      } catch (StoreException e) {
+        log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
+      }
+    }
+
+    private void cleanUp() {
+      context.hooks().handler((action, path) -> action.equals("post-dump") ? 1 : 0);
+      try {
+        if (captured != null) {
+          captured.close();
+        }
+        for (PartSink sink : new PartSink[] {pageSink, fileSink}) {
+          if (sink instanceof SpillSink spill) {
+            spill.close();
+          }
+        }
+        if (folder != null) {
+          Folders.delete(folder);
+        }
+      } catch (IOException | UncheckedIOException e) {
+        log.warn("while cleaning up after dump {}: {}", id, e.getMessage());
+      }
+    }
+
+    private void report() {
+      PageReceiver open = receiver;
+      if (open == null) {
+        return;
+      }
+      ReceiveFigures figures = open.figures();
+      long raw = figures.rawBytes();
+      if (raw > 0 && phase.equals("freezing")) {
+        phase = "receiving";
+      }
+      progress.accept(
+          new DumpProgress(
+              id,
+              phase,
+              raw,
+              expectedBytes,
+              figures.storedBytes(),
+              Math.max(0, figures.packedBytes() - figures.storedBytes()),
+              (System.nanoTime() - start) / 1_000_000));
+    }
+  }
+
+  /** CRIU's images that the store keeps: the pages and their maps are made anew from the index. */
+  static boolean isImage(String name) {
+    return !name.startsWith("pages-")
+        && !name.startsWith("pagemap-")
+        && !name.endsWith(".log")
+        && !name.equals("stats-restore");
+  }
+
+  private static long residentBytes(long pid) {
+    try {
+      String[] fields =
+          Files.readString(Path.of("/proc", Long.toString(pid), "statm")).split(" ", 3);
+      return Long.parseLong(fields[1]) * 4096;
+    } catch (IOException e) {
+      return 0; // it has ended meanwhile
+    }
+  }
+}

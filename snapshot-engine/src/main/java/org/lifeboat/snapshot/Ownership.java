@@ -1,0 +1,176 @@
+package org.lifeboat.snapshot;
+
+import java.nio.ByteBuffer;
+import java.nio.charset.StandardCharsets;
+import java.time.Clock;
+import java.util.List;
+import java.util.Optional;
+import org.lifeboat.store.Blob;
+import org.lifeboat.store.ObjectStore;
+import org.lifeboat.store.Precondition;
+import org.lifeboat.store.StoreException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Makes this run the one that writes below a store URL, and notices when it is not any more.
+ *
+ * <p>Who the owner is stands in {@link DumpMetadata}; that it lives, in an object of its own, the
+ * heartbeat, because a store allows few conditional writes a second to one object and a heartbeat
+ * needs none. A newcomer reads the heartbeat twice, {@link #PATIENCE} apart: a host that was taken
+ * without notice cannot say goodbye, and waiting a few seconds is cheaper than two lives. An owner
+ * that ended by itself has marked itself released, and then there is no wait; a higher attempt
+ * number of the batch system is proof that the lower one is over, and a lower one never wins.
+ * Clocks of two hosts are never compared.
+ */
+public final class Ownership {
+
+  private static final Logger log = LoggerFactory.getLogger(Ownership.class);
+
+  /** How far apart the heartbeat is read, in milliseconds; an owner beats every {@link #BEAT}. */
+  public static final long PATIENCE = 5000;
+
+  /** How often an owner beats, in milliseconds. */
+  public static final long BEAT = 2000;
+
+  private final ObjectStore store;
+  private final MetadataStore metadata;
+  private final Clock clock;
+  private final Sleeper sleeper;
+
+  public Ownership(ObjectStore store, MetadataStore metadata, Clock clock, Sleeper sleeper) {
+    this.store = store;
+    this.metadata = metadata;
+    this.clock = clock;
+    this.sleeper = sleeper;
+  }
+
+  /**
+   * Takes the store over, or makes it.
+   *
+   * @param me the new owner
+   * @param takeover take it even from an owner that lives
+   * @return the document as it is now, with this run as its owner, and what stood there before
+   * @throws SnapshotException of kind OWNED when another run owns it and lives
+   */
+  public Taken take(DumpMetadata.Owner me, List<String> command, String directory, boolean takeover)
+      throws StoreException, SnapshotException, InterruptedException {
+    boolean waited = false;
+    while (true) {
+      Optional<MetadataStore.Current> found = metadata.read();
+      if (found.isEmpty()) {
+        DumpMetadata first =
+            new DumpMetadata(
+                DumpMetadata.FORMAT,
+                1,
+                "",
+                me,
+                command,
+                directory,
+                new DumpMetadata.Task(DumpMetadata.TaskState.ACTIVE, null, clock.millis(), 1),
+                List.of());
+        if (metadata.create(first)) {
+          beat(me.id(), 0);
+          return new Taken(first, Optional.empty());
+        }
+        continue;
+      }
+      DumpMetadata before = found.get().document();
+      DumpMetadata.Owner other = before.owner();
+      if (!takeover && !other.released()) {
+        if (me.attempt() < other.attempt()) {
+          throw owned(
+              before,
+              "it belongs to attempt " + other.attempt() + ", this is attempt " + me.attempt());
+        }
+        if (me.attempt() == other.attempt()) {
+          Optional<DumpMetadata.Dump> dumping =
+              before.dumps().stream()
+                  .filter(dump -> dump.state() == DumpMetadata.DumpState.DUMPING)
+                  .reduce((a, b) -> b);
+          if (!waited) {
+            log.info(
+                "{} was left by a run on {} that did not end by itself: looking for {} s whether it lives",
+                store.url(),
+                other.host(),
+                PATIENCE / 1000);
+          }
+          if (lives(other.id())) {
+            if (dumping.isPresent() && !waited) {
+              log.info(
+                  "dump {} is under way on {}: waiting until it is committed or given up",
+                  dumping.get().id(),
+                  other.host());
+              waited = true;
+            }
+            if (dumping.isPresent()) {
+              continue;
+            }
+            throw owned(before, "that run lives");
+          }
+          if (metadata
+              .read()
+              .map(now -> !now.version().equals(found.get().version()))
+              .orElse(true)) {
+            continue;
+          }
+        }
+      }
+      DumpMetadata mine = before.withOwner(before.epoch() + 1, me);
+      if (metadata.replace(found.get(), mine)) {
+        beat(me.id(), 0);
+        return new Taken(mine, Optional.of(before));
+      }
+      log.info("another run was quicker to take {}: looking again", store.url());
+    }
+  }
+
+  private SnapshotException owned(DumpMetadata document, String why) {
+    DumpMetadata.Owner owner = document.owner();
+    return new SnapshotException(
+        SnapshotException.Kind.OWNED,
+        store.url()
+            + " is in use by a run on "
+            + owner.host()
+            + " (process "
+            + owner.pid()
+            + "): "
+            + why,
+        "stop it first, use another --store, or take it over with --takeover",
+        null);
+  }
+
+  private boolean lives(String ownerId) throws StoreException, InterruptedException {
+    Optional<String> first = heartbeat();
+    if (first.isEmpty() || !first.get().startsWith(ownerId + " ")) {
+      // the owner died between taking the store and its first beat, or beats of an older one stand
+      // there: give it the time of a beat
+      first = Optional.of("");
+    }
+    sleeper.sleep(PATIENCE);
+    Optional<String> second = heartbeat();
+    return second.isPresent() && second.get().startsWith(ownerId + " ") && !second.equals(first);
+  }
+
+  private Optional<String> heartbeat() throws StoreException {
+    Optional<Blob> blob = Blob.read(store, Layout.HEARTBEAT, 4096);
+    return blob.map(b -> new String(b.bytes(), StandardCharsets.UTF_8).strip());
+  }
+
+  /** Writes the n-th heartbeat of an owner. */
+  public void beat(String ownerId, long n) throws StoreException {
+    store.put(
+        Layout.HEARTBEAT,
+        ByteBuffer.wrap((ownerId + " " + n + "\n").getBytes(StandardCharsets.UTF_8)),
+        Precondition.NONE);
+  }
+
+  /** What {@link #take} found and made. */
+  public record Taken(DumpMetadata now, Optional<DumpMetadata> before) {}
+
+  /** Waits. */
+  @FunctionalInterface
+  public interface Sleeper {
+    void sleep(long millis) throws InterruptedException;
+  }
+}

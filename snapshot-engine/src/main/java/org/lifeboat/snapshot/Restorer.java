@@ -1,0 +1,398 @@
+package org.lifeboat.snapshot;
+
+import java.io.IOException;
+import java.net.InetAddress;
+import java.net.NetworkInterface;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Optional;
+import java.util.Set;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import org.lifeboat.criu.CriuImages;
+import org.lifeboat.criu.CriuLog;
+import org.lifeboat.init.InitException;
+import org.lifeboat.init.WaitStatus;
+import org.lifeboat.page.PageFormatException;
+import org.lifeboat.serve.PageRestorer;
+import org.lifeboat.serve.RestoreConfig;
+import org.lifeboat.serve.RestoreObserver;
+import org.lifeboat.store.Precondition;
+import org.lifeboat.store.StoreException;
+import org.lifeboat.store.Transfer;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Brings a task back from the newest snapshot that can be.
+ *
+ * <p>Everything is fetched to the cache disk and verified against the manifest before anything on
+ * this host is changed: then the files are rolled back, then CRIU starts. A snapshot that is
+ * damaged is passed over for the next older one, with a line that says which and why; when none is
+ * left although there was one, that is an error and never a clean start. A host of another kind is
+ * an error at once: an older snapshot would fare no better.
+ */
+public final class Restorer {
+
+  private static final Logger log = LoggerFactory.getLogger(Restorer.class);
+
+  private static final int DOWNLOADS = 8;
+
+  /**
+   * How often a restore is tried again when an id is still taken by a process that is just ending.
+   */
+  private static final int ATTEMPTS = 5;
+
+  private final Context context;
+  private final Catalog catalog;
+
+  public Restorer(Context context) {
+    this.context = context;
+    this.catalog = new Catalog(context.store());
+  }
+
+  /**
+   * Restores the newest restorable snapshot.
+   *
+   * @return the PID of the task's root, or empty when no snapshot was ever committed
+   * @throws SnapshotException when there were some and none could be restored; they are kept
+   */
+  public Optional<Long> restoreNewest(DumpMetadata document)
+      throws IOException, InterruptedException {
+    for (DumpMetadata.Dump dump : document.dumps().reversed()) {
+      if (dump.generation() == document.task().generation()
+          && dump.type() == DumpMetadata.DumpType.FULL
+          && !dump.restorable()) {
+        log.info(
+            "dump {} was never committed ({}): it is passed over",
+            dump.id(),
+            dump.error() == null ? "its host was taken while it was under way" : dump.error());
+      }
+    }
+    List<DumpMetadata.Dump> candidates = document.restorable();
+    if (candidates.isEmpty()) {
+      log.info("no snapshot of {} was ever committed: starting the command", context.store().url());
+      return Optional.empty();
+    }
+    SnapshotException first = null;
+    for (DumpMetadata.Dump dump : candidates) {
+      try {
+        return Optional.of(restore(dump));
+      } catch (SnapshotException e) {
+        switch (e.kind()) {
+          case DAMAGED, NEWER_FORMAT, CRIU, FAILED -> {
+            log.error("snapshot {} cannot be restored: {}", dump.id(), e.getMessage());
+            if (first == null) {
+              first = e;
+            } else {
+              first.addSuppressed(e);
+            }
+          }
+          default -> throw e;
+        }
+      }
+    }
+    throw new SnapshotException(
+        SnapshotException.Kind.FAILED,
+        "none of the "
+            + candidates.size()
+            + " committed snapshots of "
+            + context.store().url()
+            + " can be restored; they are kept. The newest: "
+            + first.getMessage(),
+        "lifeboat verify --store " + context.store().url() + " tells more; --fresh starts anew",
+        first);
+  }
+
+  private long restore(DumpMetadata.Dump dump) throws IOException, InterruptedException {
+    long start = System.nanoTime();
+    log.info("restoring snapshot {} of {}", dump.id(), context.store().url());
+    Manifest manifest = catalog.manifest(dump);
+    HostFacts.check(manifest.host(), HostFacts.here(context.criu().version()));
+    Path folder = context.cache().resolve("restore-" + dump.id());
+    Folders.delete(folder);
+    Path images = folder.resolve("images");
+    Files.createDirectories(images);
+    try {
+      fetchImages(dump.id(), manifest, images);
+      Path index = folder.resolve("pages.index");
+      fetch(Layout.index(dump.id()), manifest.index(), index);
+      fetchPages(index, images);
+      Path filesManifest = folder.resolve("files.manifest");
+      fetch(Layout.filesManifest(dump.id()), manifest.files(), filesManifest);
+      List<Path> packs = new ArrayList<>();
+      for (Manifest.Pack pack : manifest.filePack().packs()) {
+        Path file = folder.resolve("files-" + packs.size() + ".pack");
+        new PackFetch(context.store()).fetch(pack, file);
+        packs.add(file);
+      }
+      context.files().rollBack(filesManifest, packs);
+      long fetched = System.nanoTime();
+      List<CriuImages.TreeProcess> processes = CriuImages.processes(images);
+      List<Integer> joined = CriuImages.joinOrphanSessions(images);
+      if (!joined.isEmpty()) {
+        log.debug("processes {} join the root's session", joined);
+      }
+      context
+          .metadata()
+          .update(
+              context.ownerId(),
+              d -> d.changing(dump.id(), x -> x.with(DumpMetadata.DumpState.RESTORING)));
+      runCriu(dump.id(), manifest, images, processes);
+      long pid = processes.getFirst().pid();
+      context
+          .metadata()
+          .update(
+              context.ownerId(),
+              d -> d.changing(dump.id(), x -> x.with(DumpMetadata.DumpState.RESTORED)));
+      long end = System.nanoTime();
+      log.info(
+          "restored snapshot {}: {} processes, {} MiB of memory; fetched in {} s, resumed {} s later",
+          dump.id(),
+          manifest.processes(),
+          manifest.rawBytes() >> 20,
+          seconds(fetched - start),
+          seconds(end - fetched));
+      return pid;
+    } finally {
+      Folders.delete(folder);
+    }
+  }
+
+  private static String seconds(long nanos) {
+    return String.format(java.util.Locale.ROOT, "%.2f", nanos / 1e9);
+  }
+
+  private void fetchImages(int id, Manifest manifest, Path images)
+      throws IOException, InterruptedException {
+    Transfer transfer = new Transfer(context.store(), DOWNLOADS);
+    Semaphore places = new Semaphore(32);
+    List<Future<Void>> gets = new ArrayList<>();
+    try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
+      for (Map.Entry<String, Manifest.Item> image : manifest.images().entrySet()) {
+        String name = image.getKey();
+        if (name.contains("/") || name.startsWith(".") || !Dumper.isImage(name)) {
+          throw SnapshotException.damaged(
+              context.store().url().of(Layout.manifest(id)), "it names an image " + name);
+        }
+        Callable<Void> get =
+            () -> {
+              places.acquire();
+              try {
+                fetch(transfer, Layout.image(id, name), image.getValue(), images.resolve(name));
+              } finally {
+                places.release();
+              }
+              return null;
+            };
+        gets.add(executor.submit(get));
+      }
+      for (Future<Void> get : gets) {
+        try {
+          get.get();
+        } catch (ExecutionException e) {
+          executor.shutdownNow();
+          if (e.getCause() instanceof IOException cause) {
+            throw cause;
+          }
+          throw new IllegalStateException(e.getCause());
+        }
+      }
+    }
+  }
+
+  private void fetchPages(Path index, Path images) throws IOException {
+    try {
+      new PageRestorer(
+              context.store(),
+              new RestoreConfig(
+                  Math.max(RestoreConfig.MIN_MEMORY, context.memory()), 2 * DOWNLOADS),
+              RestoreObserver.NONE)
+          .restore(index, images);
+    } catch (PageFormatException e) {
+      throw new SnapshotException(SnapshotException.Kind.DAMAGED, e.getMessage(), "", e);
+    } catch (StoreException e) {
+      throw damagedOr(e);
+    }
+  }
+
+  private static IOException damagedOr(StoreException e) {
+    return switch (e.kind()) {
+      case NOT_FOUND, CORRUPT, INVALID ->
+          new SnapshotException(SnapshotException.Kind.DAMAGED, e.getMessage(), "", e);
+      default -> e;
+    };
+  }
+
+  private void fetch(String key, Manifest.Item item, Path file) throws IOException {
+    fetch(new Transfer(context.store(), 2), key, item, file);
+  }
+
+  private void fetch(Transfer transfer, String key, Manifest.Item item, Path file)
+      throws IOException {
+    try {
+      transfer.get(key, file, item.sha256());
+    } catch (StoreException e) {
+      throw damagedOr(e);
+    }
+  }
+
+  private void runCriu(
+      int id, Manifest manifest, Path images, List<CriuImages.TreeProcess> processes)
+      throws IOException, InterruptedException {
+    Set<Integer> needed = new HashSet<>();
+    processes.forEach(process -> needed.addAll(process.threads()));
+    boolean close = !allHere(CriuImages.connectedAddresses(images));
+    if (close) {
+      log.info(
+          "this host lacks an address that the task's TCP connections had: they come back closed");
+    }
+    Path logFile = images.resolveSibling("restore_" + id + ".log");
+    for (int attempt = 1; ; attempt++) {
+      Map<Integer, String> taken = Census.taken(needed);
+      if (!taken.isEmpty() && attempt == ATTEMPTS) {
+        Map.Entry<Integer, String> one = taken.entrySet().iterator().next();
+        throw new SnapshotException(
+            SnapshotException.Kind.ENVIRONMENT,
+            "process id " + one.getKey() + ", which the task needs, is taken by " + one.getValue(),
+            "end that process, or run in a container or namespace of its own",
+            null);
+      }
+      Optional<SnapshotException> failure =
+          taken.isEmpty()
+              ? tryCriu(id, attempt, manifest, images, logFile, close)
+              : Optional.empty();
+      if (taken.isEmpty() && failure.isEmpty()) {
+        return;
+      }
+      boolean again =
+          failure
+              .map(f -> String.valueOf(f.getMessage()).contains("is taken on this host"))
+              .orElse(true);
+      if (!again || attempt == ATTEMPTS) {
+        throw failure.orElseThrow();
+      }
+      log.warn("a process id is still taken, trying again");
+      Thread.sleep(200L << attempt);
+    }
+  }
+
+  private static boolean allHere(Set<InetAddress> addresses) throws IOException {
+    for (InetAddress address : addresses) {
+      NetworkInterface device = NetworkInterface.getByInetAddress(address);
+      if (address.isLoopbackAddress()) {
+        NetworkInterface loopback = NetworkInterface.getByName("lo");
+        if (loopback == null || !loopback.isUp()) {
+          return false;
+        }
+      } else if (device == null || !device.isUp()) {
+        return false;
+      }
+    }
+    return true;
+  }
+
+  private Optional<SnapshotException> tryCriu(
+      int id, int attempt, Manifest manifest, Path images, Path logFile, boolean close)
+      throws IOException, InterruptedException {
+    Files.deleteIfExists(logFile);
+    long root = manifest.root();
+    context
+        .hooks()
+        .handler(
+            (action, path) -> {
+              if (!action.equals("pre-resume")) {
+                return 0;
+              }
+              try {
+                // the tree stands ready and stopped: the next process must not get a number that
+                // the next engine's threads have
+                context.init().lastPid(Math.max(1000, manifest.highestPid()));
+                return 0;
+              } catch (InitException e) {
+                log.error("the PID counter could not be set: {}", e.getMessage());
+                return 1;
+              }
+            });
+    String spawnId = "restore-" + id + "-" + attempt;
+    Path output = images.resolveSibling("criu.out");
+    context
+        .init()
+        .spawn(
+            spawnId,
+            Optional.empty(),
+            output,
+            context
+                .criu()
+                .restore(
+                    images,
+                    logFile,
+                    context.hook(),
+                    manifest.stdoutInode(),
+                    manifest.stderrInode(),
+                    close));
+    Duration limit = Duration.ofSeconds(60 + manifest.rawBytes() / (50 << 20));
+    WaitStatus status;
+    boolean timedOut = false;
+    try {
+      status = context.children().end(spawnId).get(limit.toMillis(), TimeUnit.MILLISECONDS);
+    } catch (TimeoutException e) {
+      timedOut = true;
+      context.init().killAll();
+      try {
+        status = context.children().end(spawnId).get();
+      } catch (ExecutionException lost) {
+        throw new InitException(
+            "wait for CRIU", 0, String.valueOf(lost.getCause().getMessage()), lost);
+      }
+    } catch (ExecutionException e) {
+      throw new InitException("wait for CRIU", 0, String.valueOf(e.getCause().getMessage()), e);
+    } finally {
+      context.hooks().handler((action, path) -> action.equals("post-dump") ? 1 : 0);
+    }
+    putLog(id, logFile);
+    if (status.success()) {
+      context.init().adopt(root);
+      return Optional.empty();
+    }
+    context.init().killAll(); // what a restore that failed may have left
+    String cause;
+    if (timedOut) {
+      cause = "CRIU did not finish within " + limit.toSeconds() + " s";
+    } else {
+      String out = Files.exists(output) ? Files.readString(output).strip() : "";
+      cause =
+          CriuLog.explain(logFile)
+              .map(f -> "CRIU: " + f)
+              .orElse("CRIU ended with " + status + (out.isEmpty() ? "" : ": " + out));
+    }
+    return Optional.of(
+        new SnapshotException(
+            SnapshotException.Kind.CRIU,
+            cause,
+            "log: " + context.store().url().of(Layout.dump(id) + "restore_" + id + ".log"),
+            null));
+  }
+
+  private void putLog(int id, Path logFile) {
+    try {
+      if (Files.exists(logFile)) {
+        new Transfer(context.store(), 2)
+            .put(Layout.dump(id) + "restore_" + id + ".log", logFile, Precondition.NONE);
+      }
+    } catch (IOException e) {
+      log.warn("the log of restore {} could not be stored: {}", id, e.getMessage());
+    }
+  }
+}

@@ -1,0 +1,74 @@
+package org.lifeboat.task;
+
+import java.util.Optional;
+import java.util.function.Consumer;
+import org.lifeboat.snapshot.MetadataStore;
+import org.lifeboat.snapshot.Ownership;
+import org.lifeboat.snapshot.SnapshotException;
+import org.lifeboat.store.StoreException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
+
+/**
+ * Beats for this run, and looks whether it still owns the store. A run that was stopped for a while
+ * (a frozen host) and continued finds here that another one has taken over, before it writes
+ * anything else.
+ */
+final class OwnerWatch implements AutoCloseable {
+
+  private static final Logger log = LoggerFactory.getLogger(OwnerWatch.class);
+
+  /** Every how many beats the owner is looked up. */
+  private static final int LOOK_EVERY = 2;
+
+  private final Ownership ownership;
+  private final MetadataStore metadata;
+  private final String ownerId;
+  private final Consumer<String> lost;
+  private final Thread thread = Thread.ofPlatform().daemon().name("owner").unstarted(this::loop);
+
+  OwnerWatch(Ownership ownership, MetadataStore metadata, String ownerId, Consumer<String> lost) {
+    this.ownership = ownership;
+    this.metadata = metadata;
+    this.ownerId = ownerId;
+    this.lost = lost;
+  }
+
+  void start() {
+    thread.start();
+  }
+
+  private void loop() {
+    boolean failing = false;
+    for (long n = 1; ; n++) {
+      try {
+        Thread.sleep(Ownership.BEAT);
+        if (n % LOOK_EVERY == 0) {
+          Optional<MetadataStore.Current> now = metadata.look();
+          if (now.isPresent() && !now.get().document().owner().id().equals(ownerId)) {
+            lost.accept(
+                "another run has taken the store over, on " + now.get().document().owner().host());
+            return;
+          }
+        }
+        ownership.beat(ownerId, System.nanoTime());
+        if (failing) {
+          log.info("the store answers again");
+          failing = false;
+        }
+      } catch (InterruptedException e) {
+        return;
+      } catch (StoreException | SnapshotException e) {
+        if (!failing) {
+          log.warn("the heartbeat failed, it is tried again: {}", e.getMessage());
+          failing = true;
+        }
+      }
+    }
+  }
+
+  @Override
+  public void close() {
+    thread.interrupt();
+  }
+}
