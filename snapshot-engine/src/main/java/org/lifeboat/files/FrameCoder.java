@@ -56,6 +56,7 @@ final class FrameCoder implements AutoCloseable {
     if (frame.codec() == Frame.Codec.RAW) {
       return in;
     }
+    raw.clear(); // its limit is still that of the frame before
     try {
       int n =
           decompressor.decompressDirectByteBuffer(raw, 0, frame.length(), stored, 0, ref.length());
