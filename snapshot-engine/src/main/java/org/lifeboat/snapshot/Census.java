@@ -79,7 +79,9 @@ public final class Census {
   }
 
   /**
-   * The processes that a dump of the tree would leave behind.
+   * The processes that a dump of the tree would leave behind. Who entered the namespace from
+   * outside (a shell in the container, and {@code lifeboat checkpoint} itself) has no parent in it:
+   * what the task leaves behind always ends up below its root or PID 1.
    *
    * @param root the task's root
    * @param own processes of ours, whose children are ours too
@@ -88,6 +90,11 @@ public final class Census {
     Set<Long> known = new LinkedHashSet<>(tree(root));
     for (long pid : own) {
       known.addAll(tree(pid));
+    }
+    for (Entry process : processes.values()) {
+      if (process.parent() == 0 && process.pid() != 1) {
+        known.addAll(tree(process.pid()));
+      }
     }
     List<Entry> strangers = new ArrayList<>();
     for (Entry process : processes.values()) {

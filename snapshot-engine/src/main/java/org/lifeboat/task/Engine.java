@@ -420,6 +420,9 @@ public final class Engine {
           null);
     }
     if (document.dumps().isEmpty() || !document.command().equals(command)) {
+      if (document.epoch() > 1) {
+        log.info("{} holds no snapshot of this command: starting it", options.store());
+      }
       return true;
     }
     return false;
