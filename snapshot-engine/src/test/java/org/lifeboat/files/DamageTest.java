@@ -224,8 +224,7 @@ class DamageTest {
           Files.writeString(restless, Files.readString(restless) + "1");
           return task.pack.append(stored);
         };
-    Capture capture =
-        new Capture(task.scope, task.baseline, touching, Clock.systemUTC(), 1);
+    Capture capture = new Capture(task.scope, task.baseline, touching, Clock.systemUTC(), 1);
     FilesException e =
         assertThrows(
             FilesException.class, () -> capture.run(List.of(), temp.resolve("restless.m")));

@@ -201,9 +201,7 @@ class OpenFilesTest {
   @Test
   void aProcessThatIsGone() throws Exception {
     task.start();
-    FilesException gone =
-        assertThrows(
-            FilesException.class, () -> task.capture("m", 4_000_000));
+    FilesException gone = assertThrows(FilesException.class, () -> task.capture("m", 4_000_000));
     assertTrue(gone.getMessage().contains("4000000"), gone.getMessage());
     assertFalse(Files.exists(temp.resolve("m")));
   }
