@@ -43,7 +43,7 @@ final class S3Clients implements AutoCloseable {
       S3AsyncClient retrying,
       S3AsyncClient once) {}
 
-  /** Repeats what fails for a passing reason, up to three times. */
+  /** Tries up to three times what fails for a passing reason. */
   S3AsyncClient retrying() {
     return connected().retrying;
   }

@@ -76,7 +76,7 @@ final class S3Failures {
             "create it, or correct the URL or the endpoint");
       case "NoSuchUpload":
         return new Verdict(Kind.NOT_FOUND, "there is no such upload", "");
-      case "InvalidAccessKeyId":
+      case "InvalidAccessKeyId", "XAdminUserNotFound":
         return new Verdict(
             Kind.DENIED, "the server does not know the access key", "check AWS_ACCESS_KEY_ID");
       case "SignatureDoesNotMatch":
@@ -126,10 +126,12 @@ final class S3Failures {
                   + (words.contains("PutObjectTagging")
                       ? "; and s3:PutObjectTagging, or set fusion.tags = false"
                       : ""));
-      case 404 ->
-          conditional
-              ? new Verdict(Kind.PRECONDITION_FAILED, "the object is gone", "")
-              : new Verdict(Kind.NOT_FOUND, "there is no such object", "");
+      case 404 -> {
+        boolean object = code.isEmpty() || code.equals("NoSuchKey");
+        yield conditional && object
+            ? new Verdict(Kind.PRECONDITION_FAILED, "the object is gone", "")
+            : new Verdict(Kind.NOT_FOUND, object ? "there is no such object" : words, "");
+      }
       case 409 -> new Verdict(Kind.CONFLICT, "a concurrent write was under way: " + words, "");
       case 412 ->
           new Verdict(Kind.PRECONDITION_FAILED, "the object is there, or is another one", "");

@@ -43,8 +43,8 @@ import software.amazon.awssdk.services.s3.model.TaggingDirective;
  *
  * <p><b>Versions</b> are ETags, taken as they come. <b>Preconditions</b> are If-None-Match and
  * If-Match headers. Requests that carry one are sent once: the SDK's own retry of a conditional
- * write whose reply was lost is refused (412) because the first one succeeded. All others are
- * retried by the SDK up to three times.
+ * write whose reply was lost is refused (412) because the first one succeeded. All others are tried
+ * by the SDK up to three times.
  *
  * <p><b>Integrity.</b> Each body goes with a CRC32C that we take ourselves, in a header: the server
  * refuses what came differently. The SDK's default, a trailer, costs it a third more CPU and is
@@ -323,7 +323,8 @@ final class S3Store implements ObjectStore {
   }
 
   private ObjectInfo copyByParts(ObjectInfo source, String to) throws StoreException {
-    S3Upload upload = begin(to);
+    // without our checksums: the server makes the parts, and not every one takes their CRC32C then
+    S3Upload upload = begin(to, false);
     try {
       int number = 0;
       for (long at = 0; at < source.size(); at += copyPart) {
@@ -421,10 +422,10 @@ final class S3Store implements ObjectStore {
 
   @Override
   public MultipartUpload upload(String key) throws StoreException {
-    return begin(Keys.check(key));
+    return begin(Keys.check(key), true);
   }
 
-  private S3Upload begin(String key) throws StoreException {
+  private S3Upload begin(String key, boolean checksums) throws StoreException {
     String id =
         tagged(
                 tag ->
@@ -437,7 +438,8 @@ final class S3Store implements ObjectStore {
                                 r -> {
                                   r.bucket(url.bucket())
                                       .key(base + key)
-                                      .checksumAlgorithm(ChecksumAlgorithm.CRC32_C)
+                                      .checksumAlgorithm(
+                                          checksums ? ChecksumAlgorithm.CRC32_C : null)
                                       .overrideConfiguration(timeouts(0L));
                                   tags(key, tag).ifPresent(r::tagging);
                                   settings.encryption().ifPresent(r::serverSideEncryption);

@@ -137,7 +137,8 @@ public final class S3Server implements AutoCloseable {
   private ProcessBuilder versitygw(Path objects) throws IOException {
     ProcessBuilder builder =
         new ProcessBuilder(
-            program("LIFEBOAT_VERSITYGW", "bin/versitygw-v1.8.0").toString(),
+            program(System.getenv().getOrDefault("LIFEBOAT_VERSITYGW", ""), "bin/versitygw-v1.8.0")
+                .toString(),
             "--access",
             ACCESS_KEY,
             "--secret",
@@ -154,7 +155,10 @@ public final class S3Server implements AutoCloseable {
   private ProcessBuilder minio(Path objects) throws IOException {
     ProcessBuilder builder =
         new ProcessBuilder(
-            program("LIFEBOAT_MINIO", "bin/minio-v0.0.0-20260212201848-7aac2a2c5b7c").toString(),
+            program(
+                    System.getenv().getOrDefault("LIFEBOAT_MINIO", ""),
+                    "bin/minio-v0.0.0-20260212201848-7aac2a2c5b7c")
+                .toString(),
             "server",
             "--address",
             hostAndPort(),
@@ -170,7 +174,9 @@ public final class S3Server implements AutoCloseable {
   }
 
   private ProcessBuilder s3proxy(Path objects) throws IOException {
-    Path lib = program("LIFEBOAT_S3PROXY_HOME", "s3proxy-4.1.0").resolve("lib");
+    Path lib =
+        program(System.getenv().getOrDefault("LIFEBOAT_S3PROXY_HOME", ""), "s3proxy-4.1.0")
+            .resolve("lib");
     Path configuration = data.resolve("s3proxy.conf");
     Files.writeString(
         configuration,
@@ -201,14 +207,13 @@ public final class S3Server implements AutoCloseable {
         configuration.toString());
   }
 
-  private static Path program(String variable, String inCache) throws IOException {
-    String named = System.getenv().getOrDefault(variable, "");
+  static Path program(String named, String inCache) throws IOException {
     Path path =
         named.isEmpty()
             ? Path.of(System.getProperty("user.home"), ".cache", "lifeboat").resolve(inCache)
             : Path.of(named);
     if (!Files.exists(path)) {
-      throw new IOException(path + " does not exist: run deploy/setup test, or set " + variable);
+      throw new IOException(path + " does not exist: run deploy/setup test");
     }
     return path;
   }

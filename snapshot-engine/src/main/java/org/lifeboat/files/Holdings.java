@@ -44,8 +44,8 @@ import org.lifeboat.sys.Stat;
  * <pre>
  * begin 1 SHA256            the manifest
  * hold BASE64               a directory N on another mount
- * put INDEX DEV INO         entry INDEX is about to be renamed into place, and is that inode
- * made INDEX                directory INDEX is about to be made
+ * put INDEX DEV INO .       entry INDEX is about to be renamed into place, and is that inode
+ * made INDEX .              directory INDEX is about to be made
  * </pre>
  *
  * <p>It only saves work and clutter: without it a second run would take what the first had put in
@@ -139,24 +139,22 @@ final class Holdings implements AutoCloseable {
       if (text[i] == '\n') {
         String[] words = new String(text, start, i - start, UTF_8).split(" ", -1);
         start = i + 1;
-        switch (words[0]) {
-          case "begin" -> ours = words.length == 3 && words[2].equals(sha256);
-          case "hold" -> {
+        try {
+          if (words.length == 3 && words[0].equals("begin")) {
+            ours = words[2].equals(sha256);
+          } else if (words.length == 2 && words[0].equals("hold")) {
             BytePath path = BytePath.of(Base64.getDecoder().decode(words[1]));
             Optional<Stat> held = Libc.find(path);
             held.ifPresent(s -> byMount.put(mountKey(s), path));
+          } else if (words.length == 5 && words[0].equals("put") && words[4].equals(".")) {
+            put.put(
+                Integer.parseInt(words[1]),
+                new Inode(Long.parseLong(words[2]), Long.parseLong(words[3])));
+          } else if (words.length == 3 && words[0].equals("made") && words[2].equals(".")) {
+            made.add(Integer.parseInt(words[1]));
           }
-          case "put" ->
-              put.put(
-                  Integer.parseInt(words[1]),
-                  new Inode(Long.parseLong(words[2]), Long.parseLong(words[3])));
-          case "made" -> made.add(Integer.parseInt(words[1]));
-          default ->
-              throw new FilesException(
-                  "read",
-                  journalPath(),
-                  "unknown line",
-                  "remove it: what was put in place is then moved aside once more");
+        } catch (IllegalArgumentException torn) {
+          // a line that a kill cut off
         }
       }
     }
@@ -202,11 +200,11 @@ final class Holdings implements AutoCloseable {
   }
 
   void logPut(int index, Stat stat) throws FilesException {
-    log("put " + index + " " + stat.dev() + " " + stat.ino());
+    log("put " + index + " " + stat.dev() + " " + stat.ino() + " .");
   }
 
   void logMade(int index) throws FilesException {
-    log("made " + index);
+    log("made " + index + " .");
     made.add(index);
   }
 

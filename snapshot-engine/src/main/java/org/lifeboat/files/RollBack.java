@@ -261,6 +261,7 @@ public final class RollBack {
     private final List<Entry> entries = manifest.entries();
     private final Action[] actions = new Action[entries.size()];
     private final Map<BytePath, Integer> indexes = new HashMap<>();
+    private final Map<BytePath, List<BytePath>> links = new HashMap<>();
     private final Set<BytePath> inTheWay = new LinkedHashSet<>();
     private final boolean[] fresh = new boolean[entries.size()];
     private final TreeMap<BytePath, Boolean> leaving = new TreeMap<>();
@@ -288,6 +289,9 @@ public final class RollBack {
       checkPacks(manifest, source);
       for (int i = 0; i < entries.size(); i++) {
         indexes.put(entries.get(i).path(), i);
+        if (entries.get(i) instanceof Entry.HardLink l) {
+          links.computeIfAbsent(l.target(), target -> new ArrayList<>()).add(l.path());
+        }
       }
       decide();
       findUnknown();
@@ -399,7 +403,7 @@ public final class RollBack {
       }
     }
 
-    private boolean isRight(int index, Entry.RegularFile file, Stat now) {
+    private boolean isRight(int index, Entry.RegularFile file, Stat now) throws FilesException {
       boolean looksSame =
           now.mode() == file.meta().mode()
               && now.size() == file.size()
@@ -422,7 +426,18 @@ public final class RollBack {
               && origin.dev() == now.dev()
               && origin.ino() == now.ino()
               && origin.ctime().equals(now.ctime());
-      return untouched || !file.scoped();
+      return (untouched && now.nlink() == namesHere(file, now)) || !file.scoped();
+    }
+
+    /** How many of the snapshot's names of a file lead to this inode: others must not share it. */
+    private int namesHere(Entry.RegularFile file, Stat now) throws FilesException {
+      int names = 1;
+      for (BytePath link : links.getOrDefault(file.path(), List.of())) {
+        if (find(host(link)).map(stat -> stat.sameFile(now)).orElse(false)) {
+          names++;
+        }
+      }
+      return names;
     }
 
     /** In the working directory: what the snapshot doesn't know and is newer than it. */
@@ -434,7 +449,9 @@ public final class RollBack {
             .run(
                 (path, stat) -> {
                   boolean known = indexes.containsKey(path) || unchanged.seek(path).isPresent();
-                  boolean newer = stat.ctime().isAfter(header.instant());
+                  // what came along in a renamed directory keeps its own time of change
+                  boolean newer =
+                      stat.ctime().isAfter(header.instant()) || leaving.containsKey(path.parent());
                   if (!known && newer && !isInTheWay(path)) {
                     leaving.put(path, stat.isDirectory());
                   }
