@@ -126,6 +126,26 @@ public record DumpMetadata(
           error);
     }
 
+    Dump complete(long at, Manifest manifest, long size, String sha256) {
+      return new Dump(
+          id,
+          type,
+          DumpState.COMPLETE,
+          parent,
+          generation,
+          attempt,
+          epoch,
+          startedAt,
+          deadline,
+          at,
+          manifest.rawBytes(),
+          manifest.storedBytes(),
+          manifest.frozenMicros(),
+          size,
+          sha256,
+          null);
+    }
+
     Dump failed(String why, long at) {
       return new Dump(
           id,
@@ -162,8 +182,11 @@ public record DumpMetadata(
     RESTORED
   }
 
-  /** The dumps that a restore may use, newest first. */
+  /** The dumps that a restore may use, newest first; none once the task has ended. */
   public List<Dump> restorable() {
+    if (task.state() == TaskState.ENDED) {
+      return List.of();
+    }
     return dumps.stream()
         .filter(dump -> dump.restorable() && dump.generation() == task.generation())
         .sorted(Comparator.comparingInt(Dump::id).reversed())

@@ -2,27 +2,22 @@ package org.lifeboat.snapshot;
 
 import java.io.IOException;
 import java.io.UncheckedIOException;
-import java.nio.ByteBuffer;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
-import java.util.concurrent.Callable;
 import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.random.RandomGenerator;
-import java.util.stream.Stream;
 import org.lifeboat.criu.CriuImages;
 import org.lifeboat.criu.CriuLog;
 import org.lifeboat.init.InitException;
@@ -73,6 +68,9 @@ public final class Dumper {
 
   /** Uploads under way at a time. */
   private static final int UPLOADS = 8;
+
+  /** How often the log of a dump under way is put again, in nanoseconds. */
+  private static final long LOG_INTERVAL = 2_000_000_000L;
 
   private final Context context;
   private final RandomGenerator random = RandomGenerator.getDefault();
@@ -128,32 +126,78 @@ public final class Dumper {
     }
     long elapsed = (System.nanoTime() - start) / 1_000_000;
     if (!committed) {
-      fail(id, "the engine died during the dump");
-      return DumpResult.failure(id, !isFinal, "the engine died during the dump", false, elapsed);
+      return resume(id, isFinal, elapsed);
     }
     return new DumpResult(true, 0, id, !isFinal, null, false, 0, 0, 0, 0, 0, elapsed);
   }
 
-  /** Marks dumps of this owner that an engine which died had not committed. */
-  public void abandonUnfinished() throws StoreException, SnapshotException {
-    context
-        .metadata()
-        .update(
-            context.ownerId(),
-            document -> {
-              DumpMetadata next = document;
-              for (DumpMetadata.Dump dump : document.dumps()) {
-                if (dump.state() == DumpMetadata.DumpState.DUMPING) {
-                  next =
-                      next.changing(
-                          dump.id(),
-                          d ->
-                              d.failed(
-                                  "the engine died during the dump", context.clock().millis()));
-                }
-              }
-              return next;
-            });
+  /**
+   * Finishes a leave-running dump that an engine which died had sealed, or gives the dump up.
+   *
+   * @param isFinal a final dump is never taken up: its tree goes on
+   */
+  public DumpResult resume(int id, boolean isFinal, long elapsed) {
+    try {
+      Optional<SealedDump> sealed = isFinal ? Optional.empty() : SealedDump.find(context, id);
+      if (sealed.isPresent()) {
+        log.info("dump {} was sealed when the engine died: its upload goes on", id);
+        sealed.get().resumePacks(UPLOADS);
+        sealed.get().upload(new Transfer(context.store(), UPLOADS));
+        DumpMetadata.Dump done = sealed.get().commit(false);
+        Folders.delete(SealedDump.folder(context, id));
+        Manifest manifest = sealed.get().manifest();
+        return new DumpResult(
+            true,
+            0,
+            id,
+            true,
+            null,
+            false,
+            done.rawBytes(),
+            done.storedBytes(),
+            manifest.fileBytes(),
+            manifest.processes(),
+            done.frozenMicros(),
+            elapsed);
+      }
+    } catch (SnapshotException e) {
+      if (e.kind() == SnapshotException.Kind.OWNER_LOST) {
+        return DumpResult.failure(id, !isFinal, e.getMessage(), true, elapsed);
+      }
+      log.warn("dump {} cannot be finished: {}", id, e.getMessage());
+    } catch (IOException e) {
+      log.warn("dump {} cannot be finished: {}", id, e.getMessage());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    String why = "the engine died during the dump";
+    fail(id, why);
+    try {
+      SealedDump.discard(context, SealedDump.folder(context, id));
+      new Catalog(context.store()).removeObjects(id);
+    } catch (IOException e) {
+      log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
+    }
+    return DumpResult.failure(id, !isFinal, why, false, elapsed);
+  }
+
+  /**
+   * Throws away what a run that was killed had left in the cache, and what it had begun in the
+   * store.
+   */
+  public void clearCache() throws IOException {
+    if (Files.isDirectory(context.cache())) {
+      try (DirectoryStream<Path> dumps = Files.newDirectoryStream(context.cache(), "dump-*")) {
+        for (Path dump : dumps) {
+          try {
+            SealedDump.discard(context, dump);
+          } catch (StoreException e) {
+            log.warn("what {} had begun to upload could not be aborted: {}", dump, e.getMessage());
+          }
+        }
+      }
+    }
+    Folders.delete(context.cache());
   }
 
   private void fail(int id, String why) {
@@ -193,6 +237,9 @@ public final class Dumper {
     private PartSink pageSink;
     private PartSink fileSink;
     private PageSet pages;
+    private SealedDump sealed;
+    private long shippedSize;
+    private long shippedAt = System.nanoTime();
     private volatile String phase = "freezing";
     private volatile String givenUp;
     private volatile Thread worker;
@@ -202,7 +249,6 @@ public final class Dumper {
     private long expectedBytes;
     private DumpMetadata.Dump committed;
     private volatile long frozenSince = start;
-    private volatile long frozenMicros;
 
     Job(long root, DumpRequest request, Consumer<DumpProgress> progress) {
       this.root = root;
@@ -228,7 +274,7 @@ public final class Dumper {
     private DumpResult attempt() throws IOException, InterruptedException {
       takeCensus();
       begin();
-      folder = context.cache().resolve("dump-" + id);
+      folder = SealedDump.folder(context, id);
       images = folder.resolve("images");
       Files.createDirectories(images);
       logFile = folder.resolve("dump_" + id + ".log");
@@ -352,6 +398,7 @@ public final class Dumper {
           return end.get(500, TimeUnit.MILLISECONDS);
         } catch (TimeoutException e) {
           report();
+          shipLog();
           if (overdue()) {
             giveUp(
                 "its deadline of "
@@ -397,7 +444,6 @@ public final class Dumper {
       worker = Thread.currentThread();
       try {
         postDump();
-        frozenMicros = (System.nanoTime() - frozenSince) / 1000;
         return 0;
       } catch (IOException | RuntimeException e) {
         failure = e;
@@ -419,9 +465,57 @@ public final class Dumper {
       checkNotGivenUp();
       phase = "uploading";
       pages = receiver.finish();
+      seal();
       if (!request.leaveRunning()) {
         finish();
       }
+    }
+
+    /** Fixes every byte, the tree still frozen. */
+    private void seal() throws IOException {
+      List<PackInfo> filePacks = captured.packs();
+      Map<String, Long> packs = new LinkedHashMap<>();
+      pages.packs().forEach(pack -> packs.put(pack.key(), pack.length()));
+      filePacks.forEach(pack -> packs.put(pack.key(), pack.length()));
+      List<CriuImages.TreeProcess> processes = CriuImages.processes(images);
+      long highest =
+          processes.stream()
+              .flatMap(process -> process.threads().stream())
+              .mapToLong(Integer::longValue)
+              .max()
+              .orElseThrow();
+      sealed =
+          SealedDump.seal(
+              context,
+              folder,
+              new Manifest(
+                  Manifest.FORMAT,
+                  id,
+                  context.epoch(),
+                  context.lifeboatVersion(),
+                  context.command(),
+                  context.directory().toString(),
+                  HostFacts.here(context.criu().version()),
+                  root,
+                  highest,
+                  context.stdoutInode(),
+                  context.stderrInode(),
+                  processes.size(),
+                  pages.rawBytes(),
+                  pages.storedBytes() + captured.storedBytes(),
+                  captured.result().bytes(),
+                  (System.nanoTime() - frozenSince) / 1000,
+                  SealedDump.images(images),
+                  new Manifest.Item(pages.indexSize(), pages.indexSha256()),
+                  SealedDump.item(folder.resolve("files.manifest")),
+                  packs,
+                  new Manifest.FilePack(
+                      filePacks.stream()
+                          .map(
+                              pack ->
+                                  new Manifest.Pack(
+                                      pack.key(), pack.length(), pack.partLength(), pack.sha256()))
+                          .toList())));
     }
 
     /** Brings what is not there yet to the store and commits. */
@@ -433,151 +527,26 @@ public final class Dumper {
       if (fileSink instanceof SpillSink spill) {
         spill.awaitUploaded();
       }
-      List<PackInfo> filePacks = captured.packs();
       checkNotGivenUp();
-      Map<String, Manifest.Item> items = putImages();
-      Manifest.Item index = put(Layout.index(id), pages.indexFile());
-      Manifest.Item files = put(Layout.filesManifest(id), folder.resolve("files.manifest"));
-      long frozen =
-          request.leaveRunning() ? frozenMicros : (System.nanoTime() - frozenSince) / 1000;
-      long stored = pages.storedBytes() + captured.storedBytes();
-      Map<String, Long> packs = new LinkedHashMap<>();
-      pages.packs().forEach(pack -> packs.put(pack.key(), pack.length()));
-      filePacks.forEach(pack -> packs.put(pack.key(), pack.length()));
-      List<CriuImages.TreeProcess> processes = CriuImages.processes(images);
-      long highest =
-          processes.stream()
-              .flatMap(process -> process.threads().stream())
-              .mapToLong(Integer::longValue)
-              .max()
-              .orElseThrow();
-      Manifest manifest =
-          new Manifest(
-              Manifest.FORMAT,
-              id,
-              context.epoch(),
-              context.lifeboatVersion(),
-              context.command(),
-              context.directory().toString(),
-              HostFacts.here(context.criu().version()),
-              root,
-              highest,
-              context.stdoutInode(),
-              context.stderrInode(),
-              processes.size(),
-              pages.rawBytes(),
-              stored,
-              frozen,
-              items,
-              index,
-              files,
-              packs,
-              new Manifest.FilePack(
-                  filePacks.stream()
-                      .map(
-                          pack ->
-                              new Manifest.Pack(
-                                  pack.key(), pack.length(), pack.partLength(), pack.sha256()))
-                      .toList()));
-      byte[] sealed = SealedJson.write(manifest);
-      context.store().put(Layout.manifest(id), ByteBuffer.wrap(sealed), Precondition.NONE);
+      sealed.upload(transfer);
       checkNotGivenUp();
-      commit(stored, frozen, sealed);
+      commit();
     }
 
-    private void commit(long stored, long frozen, byte[] manifest)
-        throws StoreException, SnapshotException {
+    private void commit() throws StoreException, SnapshotException {
       if (!stage.compareAndSet(Stage.RUNNING, Stage.COMMITTING)) {
         throw deadline();
       }
       phase = "committing";
       boolean wasInterrupted = Thread.interrupted();
       try {
-        long now = context.clock().millis();
-        DumpMetadata document =
-            context
-                .metadata()
-                .update(
-                    context.ownerId(),
-                    d -> {
-                      DumpMetadata next =
-                          d.changing(
-                              id,
-                              dump ->
-                                  new DumpMetadata.Dump(
-                                      dump.id(),
-                                      dump.type(),
-                                      DumpMetadata.DumpState.COMPLETE,
-                                      dump.parent(),
-                                      dump.generation(),
-                                      dump.attempt(),
-                                      dump.epoch(),
-                                      dump.startedAt(),
-                                      dump.deadline(),
-                                      now,
-                                      pages.rawBytes(),
-                                      stored,
-                                      frozen,
-                                      manifest.length,
-                                      SealedJson.sha256(manifest),
-                                      null));
-                      return request.leaveRunning() ? next : next.released();
-                    });
+        committed = sealed.commit(!request.leaveRunning());
         stage.set(Stage.COMMITTED);
-        committed = document.dump(id).orElseThrow();
       } finally {
         if (wasInterrupted) {
           Thread.currentThread().interrupt();
         }
       }
-    }
-
-    private Map<String, Manifest.Item> putImages() throws IOException, InterruptedException {
-      List<Path> found;
-      try (Stream<Path> list = Files.list(images)) {
-        found =
-            list.filter(Files::isRegularFile)
-                .filter(file -> isImage(file.getFileName().toString()))
-                .sorted()
-                .toList();
-      }
-      Map<String, Manifest.Item> items = new LinkedHashMap<>();
-      List<Future<Manifest.Item>> puts = new ArrayList<>();
-      try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
-        java.util.concurrent.Semaphore places = new java.util.concurrent.Semaphore(32);
-        for (Path file : found) {
-          Callable<Manifest.Item> put =
-              () -> {
-                places.acquire();
-                try {
-                  return put(Layout.image(id, file.getFileName().toString()), file);
-                } finally {
-                  places.release();
-                }
-              };
-          puts.add(executor.submit(put));
-        }
-        for (int i = 0; i < found.size(); i++) {
-          try {
-            items.put(found.get(i).getFileName().toString(), puts.get(i).get());
-          } catch (ExecutionException e) {
-            executor.shutdownNow();
-            if (e.getCause() instanceof IOException cause) {
-              throw cause;
-            }
-            throw new IllegalStateException(e.getCause());
-          } catch (InterruptedException e) {
-            executor.shutdownNow();
-            throw e;
-          }
-        }
-      }
-      return items;
-    }
-
-    private Manifest.Item put(String key, Path file) throws IOException {
-      Transfer.Stored stored = transfer.put(key, file, Precondition.NONE);
-      return new Manifest.Item(stored.info().size(), stored.sha256());
     }
 
     private void checkNotGivenUp() throws SnapshotException {
@@ -592,6 +561,21 @@ public final class Dumper {
     }
 
     // ---- afterwards
+
+    /** A host that is taken in the middle of a dump leaves its log behind as far as it had come. */
+    private void shipLog() {
+      try {
+        long size = Files.exists(logFile) ? Files.size(logFile) : 0;
+        long now = System.nanoTime();
+        if (size != shippedSize && now - shippedAt > LOG_INTERVAL) {
+          shippedSize = size;
+          shippedAt = now;
+          putLog();
+        }
+      } catch (IOException e) {
+        log.debug("the size of {} is not known: {}", logFile, e.getMessage());
+      }
+    }
 
     private void putLog() {
       try {
@@ -647,7 +631,7 @@ public final class Dumper {
           committed.rawBytes(),
           committed.storedBytes(),
           captured.result().bytes(),
-          tree.size(),
+          sealed.manifest().processes(),
           committed.frozenMicros(),
           (System.nanoTime() - start) / 1_000_000);
     }
@@ -721,14 +705,6 @@ public final class Dumper {
               Math.max(0, figures.packedBytes() - figures.storedBytes()),
               (System.nanoTime() - start) / 1_000_000));
     }
-  }
-
-  /** CRIU's images that the store keeps: the pages and their maps are made anew from the index. */
-  static boolean isImage(String name) {
-    return !name.startsWith("pages-")
-        && !name.startsWith("pagemap-")
-        && !name.endsWith(".log")
-        && !name.equals("stats-restore");
   }
 
   private static long residentBytes(long pid) {

@@ -17,6 +17,10 @@ import java.util.Map;
  * @param files the object {@code files.manifest}
  * @param root the PID of the tree's root
  * @param highestPid the highest process or thread id in the tree
+ * @param rawBytes bytes of all pages
+ * @param storedBytes bytes of all packs
+ * @param fileBytes bytes of the captured files' content
+ * @param frozenMicros how long the tree had been frozen when this was written
  * @param stdoutInode the pipe that was the task's stdout
  */
 public record Manifest(
@@ -34,6 +38,7 @@ public record Manifest(
     int processes,
     long rawBytes,
     long storedBytes,
+    long fileBytes,
     long frozenMicros,
     Map<String, Item> images,
     Item index,

@@ -182,7 +182,7 @@ public final class Restorer {
     try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
       for (Map.Entry<String, Manifest.Item> image : manifest.images().entrySet()) {
         String name = image.getKey();
-        if (name.contains("/") || name.startsWith(".") || !Dumper.isImage(name)) {
+        if (name.contains("/") || name.startsWith(".") || !SealedDump.isImage(name)) {
           throw SnapshotException.damaged(
               context.store().url().of(Layout.manifest(id)), "it names an image " + name);
         }

@@ -224,6 +224,7 @@ public final class Engine {
     Ownership.Taken taken = ownership.take(me, command, directory, options.takeover() || again);
     Files.writeString(ownerFile, ownerId);
     prepare(criu, state, ownerId, taken.now().epoch());
+    dumper.clearCache();
     busy = true;
     worker.execute(() -> start(command, directory));
   }
@@ -318,14 +319,21 @@ public final class Engine {
       worker.execute(
           () -> {
             DumpResult result = dumper.recover(dump.get(), id, isFinal, done);
-            events.add(
-                new SnapshotDone(
-                    new DumpRequest(!isFinal, Optional.empty(), "engine restart"),
-                    result,
-                    Optional.empty()));
+            events.add(new SnapshotDone(result, Optional.empty()));
           });
     } else {
-      dumper.abandonUnfinished();
+      Optional<DumpMetadata.Dump> unfinished =
+          current.document().dumps().stream()
+              .filter(d -> d.state() == DumpMetadata.DumpState.DUMPING)
+              .reduce((a, b) -> b);
+      if (unfinished.isPresent()) {
+        busy = true;
+        worker.execute(
+            () ->
+                events.add(
+                    new SnapshotDone(
+                        dumper.resume(unfinished.get().id(), false, 0), Optional.empty())));
+      }
     }
     scheduleNext();
     if (state.task() == InitClient.TaskState.ENDED && dump.isEmpty()) {
@@ -509,7 +517,6 @@ public final class Engine {
         () ->
             events.add(
                 new SnapshotDone(
-                    request,
                     dumper.dump(root, request, progress -> reply.ifPresent(r -> r.send(progress))),
                     reply)));
   }
@@ -656,6 +663,7 @@ public final class Engine {
         () -> {
           if (registry != null) {
             registry.close();
+            Folders.delete(runDirectory);
           }
         });
     attempt(
@@ -726,8 +734,7 @@ public final class Engine {
   /** Somebody asks for a checkpoint. */
   record Checkpoint(DumpRequest dump, ControlServer.Reply reply) implements Event {}
 
-  record SnapshotDone(DumpRequest request, DumpResult result, Optional<ControlServer.Reply> reply)
-      implements Event {}
+  record SnapshotDone(DumpResult result, Optional<ControlServer.Reply> reply) implements Event {}
 
   /** The task's end is in the store, as far as it could be brought there. */
   record EndCommitted(int code) implements Event {}
