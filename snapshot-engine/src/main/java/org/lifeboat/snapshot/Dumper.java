@@ -6,6 +6,7 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
+import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -68,6 +69,9 @@ public final class Dumper {
 
   /** Uploads under way at a time. */
   private static final int UPLOADS = 8;
+
+  /** How many restorable snapshots a running task keeps in the store. */
+  private static final int KEPT = 2;
 
   /** How often the log of a dump under way is put again, in nanoseconds. */
   private static final long LOG_INTERVAL = 2_000_000_000L;
@@ -314,8 +318,41 @@ public final class Dumper {
           worker = Thread.currentThread();
           finish();
           worker = null;
+          thinOut();
         }
         return succeeded();
+      }
+    }
+
+    /** Older snapshots go, but for one: the newest may turn out damaged. */
+    private void thinOut() {
+      try {
+        List<DumpMetadata.Dump> old = new ArrayList<>();
+        DumpMetadata document =
+            context
+                .metadata()
+                .update(
+                    context.ownerId(),
+                    d -> {
+                      old.clear();
+                      old.addAll(d.restorable().stream().skip(KEPT).toList());
+                      DumpMetadata next = d;
+                      for (DumpMetadata.Dump dump : old) {
+                        next = next.without(dump.id());
+                      }
+                      return next;
+                    });
+        Catalog catalog = new Catalog(context.store());
+        for (DumpMetadata.Dump dump : old) {
+          long freed = catalog.removeObjects(dump.id());
+          log.debug(
+              "snapshot {} removed, {} MiB; {} are left",
+              dump.id(),
+              freed >> 20,
+              document.restorable().size());
+        }
+      } catch (StoreException | SnapshotException e) {
+        log.warn("old snapshots could not be removed: {}", e.getMessage());
       }
     }
 

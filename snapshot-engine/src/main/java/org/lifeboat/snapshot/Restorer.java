@@ -218,7 +218,7 @@ public final class Restorer {
               context.store(),
               new RestoreConfig(
                   Math.max(RestoreConfig.MIN_MEMORY, context.memory()), 2 * DOWNLOADS),
-              RestoreObserver.NONE)
+              new RestoreLog())
           .restore(index, images);
     } catch (PageFormatException e) {
       throw new SnapshotException(SnapshotException.Kind.DAMAGED, e.getMessage(), "", e);
@@ -393,6 +393,31 @@ public final class Restorer {
       }
     } catch (IOException e) {
       log.warn("the log of restore {} could not be stored: {}", id, e.getMessage());
+    }
+  }
+
+  /** A line every five seconds of how far the pages are. */
+  private static final class RestoreLog implements RestoreObserver {
+    private static final long INTERVAL = 5_000_000_000L;
+
+    private final long start = System.nanoTime();
+    private long last = start;
+    private long fetched;
+    private long raw;
+
+    @Override
+    public synchronized void partDone(long fetchedBytes, long rawBytes) {
+      fetched += fetchedBytes;
+      raw += rawBytes;
+      long now = System.nanoTime();
+      if (now - last >= INTERVAL) {
+        last = now;
+        log.info(
+            "fetched {} MiB, {} MiB of memory, at {} MiB/s",
+            fetched >> 20,
+            raw >> 20,
+            Math.round(fetched / 1048576.0 / ((now - start) / 1e9)));
+      }
     }
   }
 }
