@@ -34,11 +34,8 @@ public final class IndexReader implements AutoCloseable {
   private final String name;
   private final FileChannel file;
   private final ZstdDecompressCtx zstd = new ZstdDecompressCtx();
-  private final ByteBuffer stored =
-      ByteBuffer.allocate(IndexFormat.BLOCK_HEADER_BYTES + IndexFormat.MAX_BLOCK)
-          .order(ByteOrder.LITTLE_ENDIAN);
-  private final ByteBuffer content =
-      ByteBuffer.allocate(IndexFormat.MAX_BLOCK).order(ByteOrder.LITTLE_ENDIAN);
+  private ByteBuffer stored = room(IndexFormat.HEADER_BYTES);
+  private ByteBuffer content = room(IndexFormat.HEADER_BYTES);
 
   private long position;
   private long blockStart;
@@ -89,6 +86,10 @@ public final class IndexReader implements AutoCloseable {
   /** What the writer counted; {@link #read} checks it. */
   public IndexTotals totals() {
     return totals;
+  }
+
+  private static ByteBuffer room(int bytes) {
+    return ByteBuffer.allocate(bytes).order(ByteOrder.LITTLE_ENDIAN);
   }
 
   private PageFormatException damaged(String detail) {
@@ -201,13 +202,18 @@ public final class IndexReader implements AutoCloseable {
     }
   }
 
-  /** Reads and unpacks the block whose header was just read. */
+  /** Reads and unpacks the block whose header was just read; both buffers are whole arrays. */
+  @SuppressWarnings("ByteBufferBackingArray")
   private void nextBlock(long size) throws IOException {
     int storedLength = stored.getInt(4);
     int contentLength = stored.getInt(8);
     Compression.Codec codec = Compression.Codec.of(Byte.toUnsignedInt(stored.get(1)));
     int expected = stored.getInt(12);
-    stored.limit(IndexFormat.BLOCK_HEADER_BYTES + storedLength);
+    int all = IndexFormat.BLOCK_HEADER_BYTES + storedLength;
+    if (stored.capacity() < all) {
+      stored = room(Math.max(all, IndexFormat.TARGET_BLOCK)).put(stored.flip());
+    }
+    stored.limit(all);
     readFully(stored, "a block");
     if (position > size) {
       throw damaged("the file grows");
@@ -217,6 +223,9 @@ public final class IndexReader implements AutoCloseable {
     crc.update(stored.array(), IndexFormat.BLOCK_HEADER_BYTES, storedLength);
     if ((int) crc.getValue() != expected) {
       throw damaged("a block's checksum is wrong");
+    }
+    if (content.capacity() < contentLength) {
+      content = room(Math.max(contentLength, IndexFormat.TARGET_BLOCK));
     }
     content.clear().limit(contentLength);
     if (codec == Compression.Codec.RAW && storedLength == contentLength) {

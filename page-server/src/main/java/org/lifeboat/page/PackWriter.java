@@ -35,6 +35,7 @@ public final class PackWriter implements AutoCloseable {
   private final Arena arena = Arena.ofShared();
   private final Semaphore uploads;
   private final int maxBuffers;
+  private final int maxParts;
   private final PartObserver observer;
 
   private final Object lock = new Object();
@@ -75,10 +76,16 @@ public final class PackWriter implements AutoCloseable {
    * @param uploads parts that are on their way at the same time, at most
    */
   public PackWriter(PartSink sink, long memoryBytes, int uploads, PartObserver observer) {
+    this(sink, memoryBytes, uploads, observer, PageFormat.MAX_PARTS);
+  }
+
+  /** As above, with packs of at most that many parts. */
+  PackWriter(PartSink sink, long memoryBytes, int uploads, PartObserver observer, int maxParts) {
     if (uploads < 1) {
       throw new IllegalArgumentException("uploads must be at least 1: " + uploads);
     }
     this.sink = sink;
+    this.maxParts = maxParts;
     this.uploads = new Semaphore(uploads);
     this.maxBuffers = buffersOf(memoryBytes);
     this.observer = observer;
@@ -105,7 +112,7 @@ public final class PackWriter implements AutoCloseable {
       send();
     }
     if (part == null) {
-      if (pack != null && pack.parts == PageFormat.MAX_PARTS) {
+      if (pack != null && pack.parts == maxParts) {
         pack = null;
       }
       if (pack == null) {
