@@ -63,11 +63,10 @@ final class EngineDeathIT {
       }
       checkpoint.await();
       int printed = before.lines("^step ").size();
-      boolean saved = false;
       if (before.running()) {
         awaitMore(before, printed);
       }
-      saved = !before.running();
+      boolean saved = !before.running();
       if (!saved) {
         scene.checkpoint(first).expect(0);
       }

@@ -190,7 +190,7 @@ final class Host implements AutoCloseable {
       List<String> lines =
           Tools.read(Path.of("/proc/" + pid + "/net/" + protocol)).lines().skip(1).toList();
       for (String line : lines) {
-        String[] fields = line.strip().split("\\s+");
+        String[] fields = line.strip().split("\\s+", -1);
         boolean listens = fields[3].equals("0A") || !protocol.startsWith("tcp");
         if (listens) {
           ports.add(protocol + " " + fields[1] + " " + fields[3]);

@@ -97,7 +97,8 @@ final class Site implements AutoCloseable {
         "PUT",
         "--user",
         "testkey:testsecret",
-        "--aws-sigv4",
+        "-H",
+        "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "--aws-sigv4",
         "aws:amz:us-east-1:s3",
         endpoint() + "/" + BUCKET);
   }

@@ -141,7 +141,7 @@ enum Workload {
     if (after.isEmpty() || !after.getFirst().matches("step \\d+ .*")) {
       throw new AssertionError("no first step\n" + next);
     }
-    int first = Integer.parseInt(after.getFirst().split(" ")[1]);
+    int first = Integer.parseInt(after.getFirst().split(" ", 3)[1]);
     if (first < 2 || first > before.size() + 1) {
       throw new AssertionError(
           "the first host printed "
