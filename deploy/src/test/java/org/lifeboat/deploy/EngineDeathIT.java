@@ -17,7 +17,7 @@ import tools.jackson.databind.JsonNode;
 final class EngineDeathIT {
 
   private static final int STEPS = 200;
-  private static final String ENGINE = "org.lifeboat.cli";
+  private static final String JAVA = "/srv/target/lifeboat/jre/bin/java";
 
   @ParameterizedTest
   @EnumSource(names = {"FILE", "VERSITYGW"})
@@ -101,10 +101,7 @@ final class EngineDeathIT {
         host.processes().entrySet().stream()
             .filter(
                 entry ->
-                    entry.getValue().contains(ENGINE)
-                        && !entry
-                            .getValue()
-                            .startsWith("/srv/target/lifeboat/libexec/lifeboat-init"))
+                    entry.getValue().startsWith(JAVA) && entry.getValue().contains("Main run "))
             .map(java.util.Map.Entry::getKey)
             .toList();
     assertEquals(1, engines.size(), () -> "engines: " + engines);

@@ -31,7 +31,15 @@ final class HostIT {
       assertEquals("", second.run("ip", "route", "show", "default"));
       String sleeping = "sleep 4711";
       Program program =
-          first.start(List.of("sh", "-c", "(setsid " + sleeping + " &); " + sleeping + " & "
+          first.start(
+              List.of(
+                  "sh",
+                  "-c",
+                  "(setsid "
+                      + sleeping
+                      + " &); "
+                      + sleeping
+                      + " & "
                       + "until [ $(pgrep -fc '^sleep 4711') = 2 ]; do :; done; echo up; wait"));
       program.awaitLine("up");
       assertEquals(2, first.processes().values().stream().filter(sleeping::equals).count());

@@ -136,4 +136,84 @@ final class MovingIT {
       Workload.PIPELINE.assertExact(STEPS, runs);
     }
   }
+
+  /** What the task did after the snapshot is undone, where it did it. */
+  @Test
+  void goesOnOnTheSameHostOverNewerFiles() throws Exception {
+    try (Scene scene = new Scene("same-host", Site.Kind.FILE)) {
+      Host host = scene.host();
+      Program before = scene.run(host, Workload.TREE, STEPS);
+      before.awaitLine("^step 5 ");
+      scene.checkpoint(host, "--leave-running").expect(0);
+      int printed = before.lines("^step ").size();
+      before.awaitLine("^step " + (printed + 8) + " ");
+      host.run("pkill", "-KILL", "-o", "-f", "lifeboat-init run");
+      before.await();
+
+      Program after = scene.run(host, Workload.TREE, STEPS);
+      after.awaitLine("^step ");
+      scene.finish(host, after, Workload.TREE);
+      Workload.TREE.assertGoesOn(STEPS, before, after);
+    }
+  }
+
+  /** A regular file as standard input is read on from where it was. */
+  @Test
+  void readsOnInItsStandardInput() throws Exception {
+    try (Scene scene = new Scene("stdin", Site.Kind.FILE)) {
+      List<String> task =
+          List.of(
+              "/bin/bash",
+              "-c",
+              "while read -r line; do echo \"$line\"; [ -e hurry ] || sleep 0.1; done; echo done");
+      Program[] runs = new Program[2];
+      Host host = null;
+      for (int i = 0; i < 2; i++) {
+        host = scene.host();
+        List<String> command =
+            new java.util.ArrayList<>(
+                List.of("sh", "-c", "seq 100 >input; exec \"$@\" <input", "sh", Host.LIFEBOAT));
+        command.addAll(List.of(scene.runArguments(task)));
+        runs[i] = host.start(command);
+        runs[i].awaitLine("^\\d+$", 5);
+        if (i == 0) {
+          scene.checkpoint(host).expect(0);
+          runs[0].expect(75);
+          host.kill();
+        }
+      }
+      host.run("touch", "hurry");
+      runs[1].expect(0);
+      List<String> printed = new java.util.ArrayList<>(runs[0].out());
+      printed.addAll(runs[1].out());
+      List<String> expected = new java.util.ArrayList<>();
+      for (int i = 1; i <= 100; i++) {
+        expected.add(Integer.toString(i));
+      }
+      expected.add("done");
+      assertEquals(expected, printed);
+    }
+  }
+
+  /** Changes in a folder elsewhere belong to the snapshot where they are asked for. */
+  @Test
+  void bringsPreservedFolders() throws Exception {
+    try (Scene scene = new Scene("preserve", Site.Kind.FILE)) {
+      List<String> task =
+          List.of(
+              "/bin/bash",
+              "-c",
+              "echo kept >/mnt/home/a; echo up; until [ -e hurry ]; do sleep 0.1; done; cat /mnt/home/a");
+      Host first = scene.host();
+      Program before = scene.run(first, task, "--preserve", "/mnt/home");
+      before.awaitLine("^up$");
+      scene.checkpoint(first).expect(0);
+      before.expect(75);
+      first.kill();
+      Host second = scene.host();
+      Program after = scene.run(second, task, "--preserve", "/mnt/home");
+      second.run("touch", "hurry");
+      assertEquals(List.of("kept"), after.expect(0).out());
+    }
+  }
 }

@@ -1,7 +1,13 @@
 package org.lifeboat.deploy;
 
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
 
 /** Programs of others, unmodified, in the middle of their work. */
 final class ProgramsIT {
@@ -28,6 +34,47 @@ final class ProgramsIT {
       }
       scene.finish(host, runs[runs.length - 1], workload);
       workload.assertExact(STEPS, runs);
+    }
+  }
+
+  /** Moved every other second, whatever they are doing; they print nothing meanwhile. */
+  @Tag("long")
+  @ParameterizedTest
+  @ValueSource(strings = {"sorting.sh", "samples.sh"})
+  void movesAgainAndAgain(String script) throws Exception {
+    List<String> task =
+        List.of(
+            "/srv/src/test/workloads/" + script,
+            script.equals("sorting.sh") ? "1500000" : "300000");
+    List<String> expected;
+    try (Scene scene = new Scene("reference-" + script, Site.Kind.FILE)) {
+      expected = scene.host().start(task).expect(0).out();
+    }
+    try (Scene scene = new Scene("again-" + script, Site.Kind.FILE)) {
+      List<String> printed = new ArrayList<>();
+      int moves = 0;
+      while (true) {
+        Host host = scene.host();
+        Program run = scene.run(host, task);
+        if (run.running() && moves < 12) {
+          run.awaitLine(moves == 0 ? "^step 1 " : "restored snapshot " + moves + " ");
+          Thread.sleep(700); // the task works
+          Program checkpoint = scene.checkpoint(host);
+          if (checkpoint.await() != 0 && run.running()) {
+            throw new AssertionError("checkpoint failed\n" + checkpoint + "\n" + run);
+          }
+        }
+        int code = run.await();
+        printed.addAll(run.out());
+        host.kill();
+        if (code != 75) {
+          assertEquals(0, code, run::toString);
+          break;
+        }
+        moves++;
+      }
+      assertEquals(expected, printed);
+      assertEquals(true, moves >= 3, "it was moved " + moves + " times");
     }
   }
 }

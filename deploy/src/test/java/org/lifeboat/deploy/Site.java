@@ -98,7 +98,8 @@ final class Site implements AutoCloseable {
         "--user",
         "testkey:testsecret",
         "-H",
-        "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855", "--aws-sigv4",
+        "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "--aws-sigv4",
         "aws:amz:us-east-1:s3",
         endpoint() + "/" + BUCKET);
   }
@@ -139,6 +140,12 @@ final class Site implements AutoCloseable {
     host.environment().put("AWS_ENDPOINT_URL", endpoint());
     host.environment().put("AWS_EC2_METADATA_DISABLED", "true");
     return host;
+  }
+
+  /** Stops the server without a word to its clients, or lets it go on. */
+  void freeze(boolean on) throws IOException, InterruptedException {
+    Host.command(
+        "kill", on ? "-STOP" : "-CONT", Long.toString(server.find(Tools.versitygw().toString())));
   }
 
   /** A store URL; different names share nothing. */
