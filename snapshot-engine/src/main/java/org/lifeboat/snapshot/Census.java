@@ -59,7 +59,14 @@ public final class Census {
     return new Census(found);
   }
 
-  /** The living processes of the tree below and with {@code root}. */
+  /** The processes of the tree below and with {@code root} that have not ended. */
+  public Set<Long> living(long root) {
+    Set<Long> living = tree(root);
+    living.removeIf(pid -> processes.get(pid).state() == 'Z');
+    return living;
+  }
+
+  /** The processes of the tree below and with {@code root}; also those that nobody has waited for. */
   public Set<Long> tree(long root) {
     Set<Long> tree = new LinkedHashSet<>();
     if (processes.containsKey(root)) {

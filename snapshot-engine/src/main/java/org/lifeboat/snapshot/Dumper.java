@@ -498,6 +498,8 @@ public final class Dumper {
       receiver.awaitReceived(Duration.ofSeconds(60));
       context.init().drain();
       phase = "files";
+      // the tree has gone on since the census before the freeze: children have ended and begun
+      tree = Census.take().living(root);
       captured = context.files().capture(tree, fileSink, folder.resolve("files.manifest"));
       checkNotGivenUp();
       phase = "uploading";

@@ -1,0 +1,114 @@
+package org.lifeboat.deploy;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.util.List;
+import org.junit.jupiter.api.RepeatedTest;
+import org.junit.jupiter.api.RepetitionInfo;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import tools.jackson.databind.JsonNode;
+
+/**
+ * The engine is killed. The task never notices: it runs on unharmed, or it is in a committed
+ * snapshot.
+ */
+final class EngineDeathIT {
+
+  private static final int STEPS = 200;
+  private static final String JAVA = "/srv/target/lifeboat/jre/bin/java";
+
+  @ParameterizedTest
+  @EnumSource(names = {"FILE", "VERSITYGW"})
+  void whileTheTaskRuns(Site.Kind kind) throws Exception {
+    try (Scene scene = new Scene("engine", kind)) {
+      Host first = scene.host();
+      Program before = scene.run(first, Workload.TREE, STEPS);
+      before.awaitLine("^step 3 ");
+      kill(engine(first));
+      before.awaitLine("a new engine takes over");
+      int printed = before.lines("^step ").size();
+      before.awaitLine("^step " + (printed + 3) + " ");
+      scene.checkpoint(first).expect(0);
+      before.expect(75);
+      first.kill();
+
+      Host second = scene.host();
+      Program after = scene.run(second, Workload.TREE, STEPS);
+      after.awaitLine("^step ");
+      kill(engine(second));
+      after.awaitLine("a new engine takes over");
+      scene.finish(second, after, Workload.TREE);
+      Workload.TREE.assertExact(STEPS, before, after);
+    }
+  }
+
+  /** At instants that are spread over the dump. */
+  @RepeatedTest(6)
+  void inTheMiddleOfADump(RepetitionInfo repetition) throws Exception {
+    int n = repetition.getCurrentRepetition();
+    try (Scene scene = new Scene("engine-dump" + n, Site.Kind.FILE)) {
+      Host first = scene.host();
+      Program before = scene.run(first, Workload.TREE, STEPS);
+      before.awaitLine("^step 3 ");
+      long engine = engine(first);
+      Program checkpoint = scene.checkpoint(first);
+      before.awaitLine("dump 1 begins");
+      Thread.sleep((n - 1) * 60L); // no synchronisation: a further instant to die at
+      if (!before.running()) {
+        before.expect(75);
+      } else {
+        kill(engine);
+      }
+      checkpoint.await();
+      int printed = before.lines("^step ").size();
+      if (before.running()) {
+        awaitMore(before, printed);
+      }
+      boolean saved = !before.running();
+      if (!saved) {
+        scene.checkpoint(first).expect(0);
+      }
+      before.expect(75);
+      first.kill();
+
+      Host second = scene.host();
+      Program after = scene.run(second, Workload.TREE, STEPS);
+      after.awaitLine("^step ");
+      scene.finish(second, after, Workload.TREE);
+      Workload.TREE.assertExact(STEPS, before, after);
+      List<JsonNode> dumps = scene.dumps(second);
+      assertEquals(saved ? 1 : 2, dumps.size());
+      assertTrue(
+          saved || dumps.getFirst().path("state").asString().equals("FAILED"), dumps::toString);
+    }
+  }
+
+  /** Until it goes on or has ended. */
+  private static void awaitMore(Program run, int printed) throws InterruptedException {
+    long limit = System.nanoTime() + Program.LIMIT.toNanos();
+    while (run.running() && run.lines("^step ").size() <= printed + 2) {
+      if (System.nanoTime() > limit) {
+        throw new AssertionError("the task neither goes on nor ends\n" + run);
+      }
+      Thread.sleep(20);
+    }
+  }
+
+  private static long engine(Host host) throws Exception {
+    List<Long> engines =
+        host.processes().entrySet().stream()
+            .filter(
+                entry ->
+                    entry.getValue().startsWith(JAVA) && entry.getValue().contains("Main run "))
+            .map(java.util.Map.Entry::getKey)
+            .toList();
+    assertEquals(1, engines.size(), () -> "engines: " + engines);
+    return engines.getFirst();
+  }
+
+  private static void kill(long pid) throws Exception {
+    Host.command("kill", "-KILL", Long.toString(pid));
+  }
+}

@@ -1,0 +1,80 @@
+package org.lifeboat.deploy;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Tag;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Programs of others, unmodified, in the middle of their work. */
+final class ProgramsIT {
+
+  private static final int STEPS = 120;
+
+  @ParameterizedTest
+  @EnumSource(
+      value = Workload.class,
+      names = {"HEAP", "DATABASE", "CACHE"})
+  void movesTwice(Workload workload) throws Exception {
+    try (Scene scene = new Scene("program-" + workload, Site.Kind.FILE)) {
+      Program[] runs = new Program[3];
+      Host host = null;
+      for (int i = 0; i < runs.length; i++) {
+        host = scene.host();
+        runs[i] = scene.run(host, workload, STEPS);
+        runs[i].awaitLine("^step ", 5);
+        if (i < runs.length - 1) {
+          scene.checkpoint(host).expect(0);
+          runs[i].expect(75);
+          host.kill();
+        }
+      }
+      scene.finish(host, runs[runs.length - 1], workload);
+      workload.assertExact(STEPS, runs);
+    }
+  }
+
+  /** Moved every other second, whatever they are doing; they print nothing meanwhile. */
+  @Tag("long")
+  @ParameterizedTest
+  @ValueSource(strings = {"sorting.sh", "samples.sh"})
+  void movesAgainAndAgain(String script) throws Exception {
+    List<String> task =
+        List.of(
+            "/srv/src/test/workloads/" + script,
+            script.equals("sorting.sh") ? "1500000" : "300000");
+    List<String> expected;
+    try (Scene scene = new Scene("reference-" + script, Site.Kind.FILE)) {
+      expected = scene.host().start(task).expect(0).out();
+    }
+    try (Scene scene = new Scene("again-" + script, Site.Kind.FILE)) {
+      List<String> printed = new ArrayList<>();
+      int moves = 0;
+      while (true) {
+        Host host = scene.host();
+        Program run = scene.run(host, task);
+        if (run.running() && moves < 12) {
+          run.awaitLine(moves == 0 ? "^step 1 " : "restored snapshot " + moves + " ");
+          Thread.sleep(700); // the task works
+          Program checkpoint = scene.checkpoint(host);
+          if (checkpoint.await() != 0 && run.running()) {
+            throw new AssertionError("checkpoint failed\n" + checkpoint + "\n" + run);
+          }
+        }
+        int code = run.await();
+        printed.addAll(run.out());
+        host.kill();
+        if (code != 75) {
+          assertEquals(0, code, run::toString);
+          break;
+        }
+        moves++;
+      }
+      assertEquals(expected, printed);
+      assertEquals(true, moves >= 3, "it was moved " + moves + " times");
+    }
+  }
+}

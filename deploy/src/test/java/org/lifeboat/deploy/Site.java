@@ -1,0 +1,202 @@
+package org.lifeboat.deploy;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.Stream;
+
+/**
+ * Where the snapshots of a test are: the one thing that its hosts share. The objects are files in a
+ * folder with every kind of store used here but MinIO, so a test can look at them, and damage them,
+ * from outside.
+ */
+final class Site implements AutoCloseable {
+
+  /** The kinds of store. */
+  enum Kind {
+    FILE,
+    VERSITYGW,
+    MINIO
+  }
+
+  private static final String BUCKET = "bucket";
+  private static final String ADDRESS = "10.77.0.1";
+  private static final Map<String, String> KEYS =
+      Map.of("AWS_ACCESS_KEY_ID", "testkey", "AWS_SECRET_ACCESS_KEY", "testsecret");
+
+  private final Kind kind;
+  private final Path data;
+  private final Host server;
+  private int cables;
+
+  Site(Kind kind, Path folder) throws IOException, InterruptedException {
+    this.kind = kind;
+    this.data = Files.createDirectories(folder.resolve("store"));
+    this.server = kind == Kind.FILE ? null : new Host("cloud", folder, data);
+    if (server != null) {
+      startServer();
+    }
+  }
+
+  private void startServer() throws IOException, InterruptedException {
+    server.run("ip", "address", "add", ADDRESS + "/32", "dev", "lo");
+    Program program;
+    if (kind == Kind.VERSITYGW) {
+      program =
+          server.start(
+              List.of(
+                  Tools.versitygw().toString(),
+                  "--access",
+                  "testkey",
+                  "--secret",
+                  "testsecret",
+                  "--port",
+                  "0.0.0.0:7070",
+                  "--health",
+                  "/health",
+                  "--keep-alive",
+                  "--quiet",
+                  "posix",
+                  "/media"));
+    } else {
+      program =
+          server.start(
+              Map.of(
+                  "MINIO_ROOT_USER", "testkey",
+                  "MINIO_ROOT_PASSWORD", "testsecret",
+                  "MINIO_BROWSER", "off",
+                  "MINIO_UPDATE", "off"),
+              List.of(),
+              List.of(Tools.minio().toString(), "server", "--address", "0.0.0.0:7070", "/media"));
+    }
+    String health = kind == Kind.VERSITYGW ? "/health" : "/minio/health/ready";
+    server.run(
+        "curl",
+        "-sSf",
+        "-o",
+        "/dev/null",
+        "--retry",
+        "100",
+        "--retry-delay",
+        "0",
+        "--retry-max-time",
+        "60",
+        "--retry-connrefused",
+        "--retry-all-errors",
+        endpoint() + health);
+    if (!program.running()) {
+      throw new AssertionError("the server has ended\n" + program);
+    }
+    server.run(
+        "curl",
+        "-sSf",
+        "-X",
+        "PUT",
+        "--user",
+        "testkey:testsecret",
+        "-H",
+        "x-amz-content-sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+        "--aws-sigv4",
+        "aws:amz:us-east-1:s3",
+        endpoint() + "/" + BUCKET);
+  }
+
+  private static String endpoint() {
+    return "http://" + ADDRESS + ":7070";
+  }
+
+  /** A new host that sees this store and nothing else. */
+  Host host(String name, Path folder) throws IOException, InterruptedException {
+    if (kind == Kind.FILE) {
+      return new Host(name, folder, data);
+    }
+    Host host = new Host(name, folder, null);
+    int cable = ++cables;
+    String net = "10.77." + cable;
+    Host.command(
+        "ip",
+        "link",
+        "add",
+        "up0",
+        "netns",
+        Long.toString(host.pid()),
+        "type",
+        "veth",
+        "peer",
+        "name",
+        "down" + cable,
+        "netns",
+        Long.toString(server.pid()));
+    server.run("ip", "address", "add", net + ".1/24", "dev", "down" + cable);
+    server.run("ip", "link", "set", "down" + cable, "up");
+    host.run("ip", "address", "add", net + ".2/24", "dev", "up0");
+    host.run("ip", "link", "set", "up0", "up");
+    host.run("ip", "route", "add", ADDRESS, "via", net + ".1");
+    host.environment().putAll(KEYS);
+    host.environment().put("AWS_REGION", "us-east-1");
+    host.environment().put("AWS_ENDPOINT_URL", endpoint());
+    host.environment().put("AWS_EC2_METADATA_DISABLED", "true");
+    return host;
+  }
+
+  /** Stops the server without a word to its clients, or lets it go on. */
+  void freeze(boolean on) throws IOException, InterruptedException {
+    Host.command(
+        "kill", on ? "-STOP" : "-CONT", Long.toString(server.find(Tools.versitygw().toString())));
+  }
+
+  /** A store URL; different names share nothing. */
+  String url(String name) {
+    return kind == Kind.FILE ? "file:///media/" + name : "s3://" + BUCKET + "/" + name;
+  }
+
+  private Path root(String name) {
+    return kind == Kind.FILE ? data.resolve(name) : data.resolve(BUCKET).resolve(name);
+  }
+
+  /** The object as a file. */
+  Path object(String name, String key) {
+    if (kind == Kind.MINIO) {
+      throw new UnsupportedOperationException("MinIO's objects are no plain files");
+    }
+    return root(name).resolve(key);
+  }
+
+  /** The keys of the objects below a prefix that ends with a slash, sorted. */
+  List<String> keys(String name, String prefix) throws IOException {
+    Path below = object(name, prefix);
+    if (!Files.isDirectory(below)) {
+      return List.of();
+    }
+    try (Stream<Path> all = Files.walk(below)) {
+      return all.filter(Files::isRegularFile)
+          .map(file -> root(name).relativize(file).toString())
+          .sorted()
+          .toList();
+    }
+  }
+
+  /** Flips a byte in the middle of an object. */
+  void damage(String name, String key) throws IOException {
+    Path file = object(name, key);
+    try (var channel =
+        java.nio.channels.FileChannel.open(
+            file, StandardOpenOption.READ, StandardOpenOption.WRITE)) {
+      java.nio.ByteBuffer one = java.nio.ByteBuffer.allocate(1);
+      long middle = channel.size() / 2;
+      channel.read(one, middle);
+      one.put(0, (byte) (one.get(0) ^ 0x40)).rewind();
+      channel.write(one, middle);
+    }
+  }
+
+  @Override
+  public void close() throws IOException {
+    if (server != null) {
+      server.close();
+    }
+  }
+}
