@@ -59,8 +59,7 @@ final class FrameCoder implements AutoCloseable {
     raw.clear(); // its limit is still that of the frame before
     try {
       int n =
-          decompressor.decompressDirectByteBuffer(
-              raw.clear(), 0, frame.length(), stored, 0, ref.length());
+          decompressor.decompressDirectByteBuffer(raw, 0, frame.length(), stored, 0, ref.length());
       if (n != frame.length()) {
         throw damaged(path, frame, "it holds " + n + " bytes, not " + frame.length(), null);
       }

@@ -14,6 +14,7 @@ import java.security.MessageDigest;
 import java.time.DateTimeException;
 import java.time.Instant;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Base64;
 import java.util.HashSet;
 import java.util.HexFormat;
@@ -64,6 +65,7 @@ public final class Manifest {
   static final String FORMAT = "lifeboat-files";
   static final int VERSION = 1;
   static final int FRAMES_PER_LINE = 1024;
+  private static final byte[] END = "{\"kind\":\"end\",".getBytes(US_ASCII);
   private static final int MAX_LINE = 1 << 20;
   private static final int MAX_ENTRIES = 50_000_000;
   private static final int MAX_XATTRS = 100_000;
@@ -222,6 +224,7 @@ public final class Manifest {
     private long unchanged;
     private long bytes;
     private String sum;
+    private String sumBefore = "";
 
     Reader(Path file) throws FilesException {
       this.file = file;
@@ -274,19 +277,9 @@ public final class Manifest {
       if (sum != null) {
         return Optional.empty();
       }
-      byte[] before = null;
-      JsonNode node;
-      try {
-        MessageDigest soFar = (MessageDigest) digest.clone();
-        node = readLine();
-        if (text(node, "kind").equals("end")) {
-          before = soFar.digest();
-        }
-      } catch (CloneNotSupportedException e) {
-        throw new IllegalStateException("SHA-256 can't be copied", e);
-      }
-      if (before != null) {
-        footer(node, HexFormat.of().formatHex(before));
+      JsonNode node = readLine();
+      if (text(node, "kind").equals("end")) {
+        footer(node, sumBefore);
         return Optional.empty();
       }
       Entry entry = entry(node);
@@ -482,6 +475,9 @@ public final class Manifest {
         }
         number++;
         byte[] text = line.toByteArray();
+        if (Arrays.equals(text, 0, Math.min(text.length, END.length), END, 0, END.length)) {
+          sumBefore = HexFormat.of().formatHex(digest.digest());
+        }
         digest.update(text);
         digest.update((byte) '\n');
         JsonNode node = MAPPER.readTree(text);
