@@ -50,8 +50,10 @@ import org.lifeboat.sys.Stat;
  * few threads read, compress and hand on content in frames of at most 1 MiB. Memory is bounded: 2
  * MiB a thread, plus about 0.5 KB for each name that is captured. Holes are neither read nor
  * stored. Files of a tree that is frozen stand still; one that somebody else changes while it is
- * read is read again, and fails the capture by name if it does not come to rest. A snapshot of
- * mixed instants was rejected: nobody could tell it from a good one.
+ * read is read again; if it does not come to rest it fails the capture by name, unless it lies in a
+ * place that is shared with others (/tmp, say) and the tree does not have it open: then it is
+ * theirs, and is left out with a warning. A snapshot of mixed instants was rejected: nobody could
+ * tell it from a good one.
  */
 public final class Capture {
 
@@ -497,6 +499,14 @@ public final class Capture {
         if (changed) {
           attempt++;
           if (attempt == ATTEMPTS) {
+            if (!writable && !open.files().contains(path) && !path.startsWith(scope.work())) {
+              warnings.add(
+                  path
+                      + " is left out: a process outside of the tree changes it while it is read,"
+                      + " and the tree does not have it open");
+              workers.done();
+              return;
+            }
             throw unrest("it changes while it is read, by a process outside of the tree");
           }
           frames.clear();

@@ -66,7 +66,9 @@ public final class Census {
     return living;
   }
 
-  /** The processes of the tree below and with {@code root}; also those that nobody has waited for. */
+  /**
+   * The processes of the tree below and with {@code root}; also those that nobody has waited for.
+   */
   public Set<Long> tree(long root) {
     Set<Long> tree = new LinkedHashSet<>();
     if (processes.containsKey(root)) {

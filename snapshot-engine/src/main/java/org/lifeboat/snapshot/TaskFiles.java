@@ -18,6 +18,7 @@ import org.lifeboat.files.ContentRef;
 import org.lifeboat.files.ContentSink;
 import org.lifeboat.files.ContentSource;
 import org.lifeboat.files.RollBack;
+import org.lifeboat.files.RollBackPlan;
 import org.lifeboat.files.Scope;
 import org.lifeboat.page.FrameRef;
 import org.lifeboat.page.PackInfo;
@@ -131,7 +132,13 @@ public final class TaskFiles {
     try (PackFiles source = new PackFiles(packs)) {
       RollBack rollBack =
           new RollBack(org.lifeboat.files.Manifest.load(manifest), source, BytePath.ROOT, THREADS);
-      rollBack.apply();
+      RollBackPlan done = rollBack.apply();
+      done.warnings().forEach(log::warn);
+      log.debug(
+          "{} files put back, {} kept, {} names moved aside",
+          done.put(),
+          done.kept(),
+          done.aside().size());
       rollBack.carryBaseline(scope, baselineFile, clock);
     }
   }
