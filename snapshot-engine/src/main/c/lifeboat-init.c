@@ -136,7 +136,7 @@ static void enter_namespaces(const sigset_t *signals) {
         DIE(EXIT_CANNOT, "cannot make a PID and a mount namespace: %m; this needs CAP_SYS_ADMIN: run as root, or start the "
             "container with that capability (docker run --cap-add SYS_ADMIN), or with lifeboat as its PID 1");
     /* slave: nothing that is mounted inside shows outside, but what the host mounts later shows here */
-    if (mount("", "/", NULL, MS_REC | MS_SLAVE, NULL) != 0) DIE(EXIT_CANNOT, "cannot make / a slave mount: %m");
+    if (mount("none", "/", "none", MS_REC | MS_SLAVE, NULL) != 0) DIE(EXIT_CANNOT, "cannot make / a slave mount: %m");
     pid_t inner = fork();
     if (inner < 0) DIE(EXIT_CANNOT, "cannot fork PID 1 of the namespace: %m");
     close(alive[inner == 0]);
@@ -482,22 +482,22 @@ static bool request(long fields) { /* false if it makes no sense */
 
 static void read_requests(void) {
     while (conn >= 0 && !exiting) {
-        ssize_t n = recv(conn, inbox + in_len, sizeof inbox - 1 - in_len, MSG_DONTWAIT);
+        size_t at = 0; ssize_t n = recv(conn, inbox + in_len, sizeof inbox - 1 - in_len, MSG_DONTWAIT);
         if (n < 0 && errno == EAGAIN) return;
         if (n <= 0) return hang_up(in_len ? "it ended within a frame" : NULL);
-        in_len += (size_t)n;
-        while (!exiting && in_len >= 4) {
-            size_t length = get32(inbox); unsigned before = generation; long fields = 0;
+        for (in_len += (size_t)n; !exiting && in_len - at >= 4;) {
+            size_t length = get32(inbox + at); unsigned before = generation; long fields = 0;
             if (length == 0 || length > MAX_FRAME) return hang_up("a frame has an impossible length");
-            if (in_len < 4 + length) break;
-            unsigned char *end = inbox + 4 + length, next = *end;
+            if (in_len - at < 4 + length) break;
+            unsigned char *end = inbox + at + 4 + length, next = *end;
             *end = 0; /* the fields become C strings where they are */
-            for (char *f = (char *)inbox + 4; f <= (char *)end; f += strlen(f) + 1) field[fields++] = f;
+            for (char *f = (char *)inbox + at + 4; f <= (char *)end; f += strlen(f) + 1) field[fields++] = f;
             field[fields] = NULL;
             if (!request(fields)) return hang_up("a request is malformed");
-            if (before != generation) return; /* it was closed meanwhile */
-            *end = next, memmove(inbox, end, in_len -= 4 + length);
+            if (before != generation) return; /* closed meanwhile */
+            *end = next, at += 4 + length;
         }
+        memmove(inbox, inbox + at, in_len -= at);
     }
 }
 

@@ -22,7 +22,7 @@ import time
 import unittest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from harness import (INIT, LIMIT, WRAP, Connection, Run, check_reports, children_of, processes_with, wait_for, wrapped)  # noqa: E402
+from harness import (INIT, LIMIT, SANITIZER, WRAP, Connection, Run, check_reports, children_of, processes_with, wait_for, wrapped)  # noqa: E402
 
 SEED = int(os.environ.get("SEED", "20261121"))
 PYTHON = [sys.executable, "-S", "-E", "-c"]
@@ -74,8 +74,8 @@ class Start(InitTest):
         e = run.engines()[0]
         self.assertEqual((e["ppid"], e["pgid"]), (1, e["pid"]))
         self.assertLess(e["pid"], 300)
-        got = {k: v for k, v in e["env"].items() if k not in ("LC_CTYPE", "LD_LIBRARY_PATH", "GLIBCXX_FORCE_NEW") and "VALGRIND" not in k}
-        got = {k: v for k, v in got.items() if not (k == "LD_PRELOAD" and WRAP)}
+        added = ("LD_LIBRARY_PATH", "LD_PRELOAD", "GLIBCXX_FORCE_NEW", "GLIBCPP_FORCE_NEW", "PWD", *SANITIZER) if WRAP else ()
+        got = {k: v for k, v in e["env"].items() if k not in added and k != "LC_CTYPE"}  # Python sets LC_CTYPE itself
         self.assertEqual(got, {"A": "1", "B": "", "LIFEBOAT_RUN_DIR": run.run})
         self.assertEqual(sorted(e["fds"]), ["0", "1", "2"])
         self.assertEqual(e["fds"]["0"], "/dev/null")
@@ -117,7 +117,7 @@ class Start(InitTest):
                 (["run", "--", "true"], {"LIFEBOAT_RUN_DIR": "relative"}, 125, "must be an absolute path"),
                 (["run", "--", "true"], {"LIFEBOAT_RUN_DIR": "/tmp/" + "x" * 90}, 125, "at most 90 bytes"),
                 (["run", "--", "true"], {"LIFEBOAT_RUN_DIR": "/proc/nothing"}, 125, "cannot make the directory")):
-            p = subprocess.run([INIT, *argv], env=environment, capture_output=True, text=True)
+            p = subprocess.run([INIT, *argv], env={**environment, **SANITIZER}, capture_output=True, text=True)
             self.assertEqual(p.returncode, want, p.stderr)
             self.assertIn(text, p.stderr)
             self.assertEqual(p.stderr.count("\n"), 1)
@@ -213,7 +213,7 @@ class Ends(InitTest):
         run.process.kill()
         self.assertEqual(run.wait(), -9)
         wait_for(lambda: not processes_with(marker) and not processes_with(run.home), "the end of all")
-        self.assertIn(state(inner), "ZX", "somebody else has to reap it")
+        wait_for(lambda: state(inner) in "ZX", "the end of PID 1 (somebody else has to reap it)")
 
     def test_kill_of_the_outer_process_at_any_moment_of_the_start(self):
         rng = random.Random(SEED)
@@ -458,9 +458,12 @@ class Stdin(InitTest):
             f.seek(0)
             self.assertEqual(self.read(f), ("/dev/null\n", self.NOTE))
 
-    def test_pipe_null_and_closed(self):
+    def test_pipe_and_null(self):
         self.assertEqual(self.read(subprocess.PIPE), ("/dev/null\n", self.NOTE))
         self.assertEqual(self.read(subprocess.DEVNULL), ("/dev/null\n", ""))
+
+    @unittest.skipIf(WRAP == "valgrind", "valgrind puts its log where a descriptor is closed")
+    def test_closed(self):
         self.assertEqual(self.read(subprocess.DEVNULL, preexec=lambda: os.close(0)), ("/dev/null\n", ""))
 
 
@@ -556,6 +559,7 @@ class Output(InitTest):
         self.assertEqual(c.ask("drain")[0], "ok")
         self.assertEqual(run.exit(0), 0)
 
+    @unittest.skipIf(WRAP == "valgrind", "valgrind puts its log where a descriptor is closed")
     def test_all_output_is_closed(self):
         run, c = self.started(preexec=lambda: (os.close(1), os.close(2)))
         c.task("sh", "-c", "echo a; echo b >&2; exit 3")
@@ -709,7 +713,7 @@ class Requests(InitTest):
         self.assertEqual(c.ask("signal", -1, 15), ["ok"])
         self.assertEqual(c.event("taskexit"), [task, "15"])
         self.assertEqual(c.event("exited"), ["s", "15"])
-        self.assertEqual(run.inside("ps -e").count("sleep"), 0)
+        wait_for(lambda: "sleep" not in run.inside("ps -e"), "the end of all sleepers")
         self.assertEqual(len(run.engines()), 1)
         self.assertEqual(run.exit(0), 0)
 
@@ -738,7 +742,10 @@ class Requests(InitTest):
 
     def test_adopt_after_its_death(self):
         run, c = self.started()
-        pid = self.orphan(c, run.home, "exit 24")
+        os.mkfifo(run.home + "/gate")
+        pid = self.orphan(c, run.home, "read x <%s/gate; exit 24" % run.home)
+        with open(run.home + "/gate", "w"):
+            pass
         wait_for(lambda: len(children_of(run.inner())) == 1, "the end of the orphan")
         self.assertEqual(c.ask("adopt", pid), ["ok"])
         self.assertEqual(c.event("taskexit"), [pid, str(24 << 8)])
@@ -780,6 +787,8 @@ class Requests(InitTest):
         page.bind(run.home + "/page.sock")
         page.listen(50)
         inner = run.inner()
+        run.engines()  # its start is over
+        c.ask("drain")
         c.ask("drain")
         before = len(os.listdir("/proc/%d/fd" % inner))
         for i in range(10):
@@ -792,7 +801,7 @@ class Requests(InitTest):
             c.ask("spawn", i, run.home + "/no.sock", "-", "true")
             run.connect()
             c = run.connect()
-        self.assertEqual(len(os.listdir("/proc/%d/fd" % inner)), before)
+        wait_for(lambda: len(os.listdir("/proc/%d/fd" % inner)) == before, "as many descriptors as before")
         self.assertEqual(run.exit(0), 0)
 
 
@@ -974,7 +983,6 @@ class Frames(InitTest):
 
     def test_an_engine_that_does_not_read(self):
         run, c = self.started()
-        c.socket.settimeout(0.5)
         request = c.frame("hello", 1) * 1000
         try:
             while True:
