@@ -77,7 +77,7 @@ import json, sys
 print(sum(d["manifestSha256"] is not None for d in json.load(sys.stdin)["dumps"]))'
 }
 
-lines() { grep -c '^step' "$1" 2>/dev/null || true; }
+lines() { cat "$1" 2>/dev/null | grep -c '^step' || true; }
 
 last_step() { sed -n 's/^step *\([0-9]*\) .*/\1/p' "$1" | tail -n 1; }
 
@@ -146,6 +146,7 @@ EOP
 head_line 'What came back'
 lost=$(last_step "$scratch/A.out") first=$(sed -n 's/^step *\([0-9]*\) .*/\1/p;' "$scratch/B.out" | head -n 1)
 echo "host A was lost after step $lost; host B went on with step $first, $resumed s after the command was given"
+sed -n 's/.*\(restored snapshot .*\)/\1/p' "$scratch/B.log" | head -n 1
 
 head_line 'Proof'
 ok=yes
