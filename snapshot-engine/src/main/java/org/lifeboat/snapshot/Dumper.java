@@ -20,6 +20,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 import java.util.random.RandomGenerator;
 import java.util.stream.Stream;
@@ -74,9 +75,18 @@ public final class Dumper {
   /** Uploads under way at a time. */
   private static final int UPLOADS = 8;
 
+  private static final String ENGINE_DIED = "the engine died during the dump";
+
+  /** How long a leave-running dump waits to know whether its commit took effect. */
+  private static final Duration COMMIT_PATIENCE = Duration.ofSeconds(60);
+
+  /** How long is tried to tell the store that a dump has failed. */
+  private static final Duration FAIL_PATIENCE = Duration.ofSeconds(10);
+
   private final Context context;
   private final RandomGenerator random = RandomGenerator.getDefault();
   private final AtomicReference<Job> current = new AtomicReference<>();
+  private volatile boolean recovering;
 
   public Dumper(Context context) {
     this.context = context;
@@ -107,13 +117,19 @@ public final class Dumper {
   }
 
   /**
-   * Ends a dump that an engine which died had begun, with CRIU still there: tells the hook what the
-   * store says, and waits for CRIU.
-   *
-   * @param committed whether the store has it as committed
+   * Ends a dump that an engine which died had begun, with CRIU still there: makes the store say
+   * whether it is committed, tells that to the hook, and waits for CRIU.
    */
-  public DumpResult recover(String spawnId, int id, boolean isFinal, boolean committed) {
+  public DumpResult recover(String spawnId, int id, boolean isFinal) {
     long start = System.nanoTime();
+    boolean committed;
+    recovering = true;
+    try {
+      committed = decide(id);
+    } catch (SnapshotException e) {
+      // the hook stays unanswered and the tree frozen until it is killed: it lives elsewhere
+      return DumpResult.failure(id, !isFinal, e.getMessage(), true, 0);
+    }
     log.info(
         "dump {} was under way when the engine died: {}",
         id,
@@ -128,10 +144,47 @@ public final class Dumper {
     }
     long elapsed = (System.nanoTime() - start) / 1_000_000;
     if (!committed) {
-      fail(id, "the engine died during the dump");
-      return DumpResult.failure(id, !isFinal, "the engine died during the dump", false, elapsed);
+      removeRemains(id);
+      return DumpResult.failure(id, !isFinal, ENGINE_DIED, false, elapsed);
     }
     return new DumpResult(true, 0, id, !isFinal, null, false, 0, 0, 0, 0, 0, elapsed);
+  }
+
+  /**
+   * Whether a dead engine's dump is committed: written, not just read, for its commit may still be
+   * on its way and is shut out so.
+   *
+   * @throws SnapshotException of kind OWNER_LOST only: everything else is waited out
+   */
+  private boolean decide(int id) throws SnapshotException {
+    while (true) {
+      try {
+        return context
+            .metadata()
+            .update(
+                context.ownerId(),
+                document ->
+                    document.changing(
+                        id,
+                        dump ->
+                            dump.restorable()
+                                ? dump
+                                : dump.failed(ENGINE_DIED, context.clock().millis())),
+                MetadataStore.Pause.FOR_EVER)
+            .dump(id)
+            .map(DumpMetadata.Dump::restorable)
+            .orElse(false);
+      } catch (StoreException | SnapshotException e) {
+        if (e instanceof SnapshotException s && s.kind() == SnapshotException.Kind.OWNER_LOST) {
+          throw s;
+        }
+        log.error(
+            "whether dump {} was committed is not known, the task stands still until it is: {}",
+            id,
+            e.getMessage());
+        LockSupport.parkNanos(Duration.ofSeconds(5).toNanos());
+      }
+    }
   }
 
   /** Marks dumps of this owner that an engine which died had not committed. */
@@ -146,26 +199,46 @@ public final class Dumper {
                 if (dump.state() == DumpMetadata.DumpState.DUMPING) {
                   next =
                       next.changing(
-                          dump.id(),
-                          d ->
-                              d.failed(
-                                  "the engine died during the dump", context.clock().millis()));
+                          dump.id(), d -> d.failed(ENGINE_DIED, context.clock().millis()));
                 }
               }
               return next;
             });
   }
 
-  private void fail(int id, String why) {
+  /**
+   * Whether the dump that is under way has got to its commit: then its result tells what became of
+   * the task, and nothing else.
+   */
+  public boolean committing() {
+    Job job = current.get();
+    return recovering
+        || job != null
+            && (job.stage.get() == Stage.COMMITTING || job.stage.get() == Stage.COMMITTED);
+  }
+
+  /** Returns whether the store has it as failed now, so that nobody will read its objects. */
+  private boolean fail(int id, String why) {
     try {
       context
           .metadata()
           .update(
               context.ownerId(),
-              document ->
-                  document.changing(id, dump -> dump.failed(why, context.clock().millis())));
+              document -> document.changing(id, dump -> dump.failed(why, context.clock().millis())),
+              MetadataStore.Pause.upTo(FAIL_PATIENCE));
+      return true;
     } catch (StoreException | SnapshotException e) {
       log.warn("that dump {} failed could not be recorded: {}", id, e.getMessage());
+      return false;
+    }
+  }
+
+  /** What a failed dump had brought to the store already, but for its log. */
+  private void removeRemains(int id) {
+    try {
+      new Catalog(context.store()).removeObjects(id);
+    } catch (StoreException e) {
+      log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
     }
   }
 
@@ -203,6 +276,7 @@ public final class Dumper {
     private DumpMetadata.Dump committed;
     private volatile long frozenSince = start;
     private volatile long frozenMicros;
+    private volatile Integer vote;
 
     Job(long root, DumpRequest request, Consumer<DumpProgress> progress) {
       this.root = root;
@@ -230,7 +304,7 @@ public final class Dumper {
       begin();
       folder = context.cache().resolve("dump-" + id);
       images = folder.resolve("images");
-      Files.createDirectories(images);
+      Folders.createPrivate(images);
       logFile = folder.resolve("dump_" + id + ".log");
       transfer = new Transfer(context.store(), UPLOADS);
       Files.deleteIfExists(pageSocket());
@@ -266,8 +340,13 @@ public final class Dumper {
         }
         if (request.leaveRunning()) {
           worker = Thread.currentThread();
-          finish();
-          worker = null;
+          Thread ticker = Thread.ofVirtual().name("deadline").start(this::tickUntilInterrupted);
+          try {
+            finish();
+          } finally {
+            worker = null;
+            ticker.interrupt();
+          }
         }
         return succeeded();
       }
@@ -351,18 +430,34 @@ public final class Dumper {
         try {
           return end.get(500, TimeUnit.MILLISECONDS);
         } catch (TimeoutException e) {
-          report();
-          if (overdue()) {
-            giveUp(
-                "its deadline of "
-                    + request.deadline().orElseThrow().toSeconds()
-                    + " s passed in phase "
-                    + phase);
-          }
+          tick();
         } catch (ExecutionException e) {
           throw new InitException(
               "wait for " + spawnId, 0, String.valueOf(e.getCause().getMessage()), e);
         }
+      }
+    }
+
+    private void tick() {
+      report();
+      if (overdue()) {
+        giveUp(
+            "its deadline of "
+                + request.deadline().orElseThrow().toSeconds()
+                + " s passed in phase "
+                + phase);
+      }
+    }
+
+    /** While the tree runs on and its snapshot is uploaded. */
+    private void tickUntilInterrupted() {
+      try {
+        while (true) {
+          Thread.sleep(500);
+          tick();
+        }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt(); // done
       }
     }
 
@@ -394,19 +489,42 @@ public final class Dumper {
       if (!action.equals("post-dump")) {
         return 0;
       }
+      if (vote != null) {
+        return vote; // asked again, as the answer did not arrive
+      }
       worker = Thread.currentThread();
       try {
         postDump();
         frozenMicros = (System.nanoTime() - frozenSince) / 1000;
-        return 0;
-      } catch (IOException | RuntimeException e) {
+        vote = 0;
+      } catch (IOException | InterruptedException | RuntimeException e) {
         failure = e;
-        return stage.get() == Stage.COMMITTED ? 0 : 1;
-      } catch (InterruptedException e) {
-        failure = e;
-        return stage.get() == Stage.COMMITTED ? 0 : 1;
+      } catch (Error e) {
+        failure = new IllegalStateException(e.toString(), e);
       } finally {
         worker = null;
+        if (vote == null) {
+          vote = stage.get() == Stage.COMMITTED ? 0 : 1;
+        }
+      }
+      if (ownerLost()) {
+        killFrozen();
+      }
+      return vote;
+    }
+
+    private boolean ownerLost() {
+      return failure instanceof SnapshotException e
+          && e.kind() == SnapshotException.Kind.OWNER_LOST;
+    }
+
+    /** Another run has the task: this one must not be thawed, be it for a moment. */
+    private void killFrozen() {
+      try {
+        context.init().killAll();
+      } catch (InitException e) {
+        failure.addSuppressed(e);
+        log.error("the task, which another run has taken over, could not be killed", e);
       }
     }
 
@@ -500,6 +618,11 @@ public final class Dumper {
                 .update(
                     context.ownerId(),
                     d -> {
+                      if (d.dump(id).isEmpty()
+                          || d.dump(id).get().state() == DumpMetadata.DumpState.FAILED) {
+                        throw new IllegalStateException(
+                            "somebody removed dump " + id + " while it was under way");
+                      }
                       DumpMetadata next =
                           d.changing(
                               id,
@@ -522,7 +645,10 @@ public final class Dumper {
                                       SealedJson.sha256(manifest),
                                       null));
                       return request.leaveRunning() ? next : next.released();
-                    });
+                    },
+                    request.leaveRunning()
+                        ? MetadataStore.Pause.upTo(COMMIT_PATIENCE)
+                        : MetadataStore.Pause.FOR_EVER);
         stage.set(Stage.COMMITTED);
         committed = document.dump(id).orElseThrow();
       } finally {
@@ -654,8 +780,7 @@ public final class Dumper {
 
     private DumpResult failed() {
       Exception cause = failure;
-      boolean ownerLost =
-          cause instanceof SnapshotException e && e.kind() == SnapshotException.Kind.OWNER_LOST;
+      boolean ownerLost = ownerLost();
       String why =
           givenUp != null
               ? givenUp
@@ -663,23 +788,15 @@ public final class Dumper {
       log.debug("dump {} failed", id, cause);
       if (id > 0 && !ownerLost && stage.get() != Stage.COMMITTED) {
         boolean interrupted = Thread.interrupted();
-        fail(id, why);
-        removeRemains();
+        if (fail(id, why)) {
+          removeRemains(id);
+        }
         if (interrupted) {
           Thread.currentThread().interrupt();
         }
       }
       return DumpResult.failure(
           id, request.leaveRunning(), why, ownerLost, (System.nanoTime() - start) / 1_000_000);
-    }
-
-    /** What a failed dump had brought to the store already, but for its log. */
-    private void removeRemains() {
-      try {
-        new Catalog(context.store()).removeObjects(id);
-      } catch (StoreException e) {
-        log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
-      }
     }
 
     private void cleanUp() {
