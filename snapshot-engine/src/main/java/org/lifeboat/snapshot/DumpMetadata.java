@@ -63,6 +63,11 @@ public record DumpMetadata(
    */
   public record Task(TaskState state, Integer exitCode, long since, int generation) {}
 
+  /** Whether the owner has this dump under way, or was taken with its host meanwhile. */
+  public boolean underWay(Dump dump) {
+    return dump.state() == DumpState.DUMPING && dump.epoch() == epoch && !owner.released();
+  }
+
   /** Whether the task of this generation goes on. */
   public enum TaskState {
     ACTIVE,
@@ -162,8 +167,11 @@ public record DumpMetadata(
     RESTORED
   }
 
-  /** The dumps that a restore may use, newest first. */
+  /** The dumps that a restore may use, newest first; none once the task has ended. */
   public List<Dump> restorable() {
+    if (task.state() == TaskState.ENDED) {
+      return List.of();
+    }
     return dumps.stream()
         .filter(dump -> dump.restorable() && dump.generation() == task.generation())
         .sorted(Comparator.comparingInt(Dump::id).reversed())
