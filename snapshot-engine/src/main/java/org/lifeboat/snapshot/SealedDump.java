@@ -190,10 +190,12 @@ final class SealedDump {
    * The commit: one conditional write. When it returns the snapshot exists; when it throws it does
    * not.
    *
+   * @param pause how long is asked for an answer that was lost
    * @param release whether the run ends with it, so that the next one need not wait
    * @return the dump as it is committed
    */
-  DumpMetadata.Dump commit(boolean release) throws StoreException, SnapshotException {
+  DumpMetadata.Dump commit(boolean release, MetadataStore.Pause pause)
+      throws StoreException, SnapshotException {
     byte[] bytes = SealedJson.write(manifest);
     long now = context.clock().millis();
     DumpMetadata document =
@@ -202,13 +204,19 @@ final class SealedDump {
             .update(
                 context.ownerId(),
                 d -> {
+                  if (d.dump(manifest.id()).isEmpty()
+                      || d.dump(manifest.id()).get().state() == DumpMetadata.DumpState.FAILED) {
+                    throw new IllegalStateException(
+                        "somebody removed dump " + manifest.id() + " while it was under way");
+                  }
                   DumpMetadata next =
                       d.changing(
                           manifest.id(),
                           dump ->
                               dump.complete(now, manifest, bytes.length, SealedJson.sha256(bytes)));
                   return release ? next.released() : next;
-                });
+                },
+                pause);
     return document.dump(manifest.id()).orElseThrow();
   }
 
