@@ -266,6 +266,8 @@ class Run:
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
             if pipe:
                 pipe.close()
-        check_reports(self.home, self.text())
-        if self.own_home:
-            shutil.rmtree(self.home, ignore_errors=True)
+        try:
+            check_reports(self.home, self.text())
+        finally:
+            if self.own_home:
+                shutil.rmtree(self.home, ignore_errors=True)
