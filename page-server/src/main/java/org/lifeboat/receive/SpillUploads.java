@@ -15,8 +15,6 @@ import org.lifeboat.page.Digests;
 import org.lifeboat.page.PageFormat;
 import org.lifeboat.store.MultipartUpload;
 import org.lifeboat.store.ObjectStore;
-import org.lifeboat.store.Precondition;
-import org.lifeboat.store.StoreException;
 
 /**
  * Sends the parts of spilled packs to the store, several at a time, each from the file through a
@@ -185,16 +183,7 @@ final class SpillUploads implements AutoCloseable {
 
   /** Makes the object of a pack whose parts are all sent. */
   void complete(SpillJournal.Pack pack, long length) throws IOException {
-    ObjectStore.ObjectInfo object = upload(pack).complete(Precondition.NONE);
-    if (object.size() != length) {
-      throw new StoreException(
-          StoreException.Kind.CORRUPT,
-          "complete",
-          store.url().of(pack.key()),
-          "the store made " + object.size() + " bytes of " + length,
-          "",
-          null);
-    }
+    Completion.complete(store, upload(pack), length);
     synchronized (lock) {
       uploads.remove(pack.number());
     }

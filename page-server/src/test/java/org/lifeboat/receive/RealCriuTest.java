@@ -13,6 +13,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Random;
 import java.util.concurrent.TimeUnit;
+import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
@@ -27,7 +28,7 @@ import org.lifeboat.serve.RestoreObserver;
  * CRIU itself dumps a Python process into the receiver and restores it from what the restorer
  * wrote. Needs root, Python 3 and CRIU 4.2 at LIFEBOAT_CRIU or ~/.cache/lifeboat/criu/bin/criu.
  */
-@Timeout(120)
+@Timeout(value = 120, threadMode = Timeout.ThreadMode.SEPARATE_THREAD)
 class RealCriuTest {
 
   @TempDir Path directory;
@@ -38,6 +39,7 @@ class RealCriuTest {
                   "LIFEBOAT_CRIU",
                   System.getProperty("user.home") + "/.cache/lifeboat/criu/bin/criu"));
   private Path fifo;
+  private String pid;
 
   @BeforeEach
   void needsCriu() throws Exception {
@@ -45,6 +47,13 @@ class RealCriuTest {
     assumeTrue("root".equals(System.getProperty("user.name")), "not root");
     fifo = directory.resolve("fifo");
     run(List.of("mkfifo", fifo.toString()));
+  }
+
+  @AfterEach
+  void noProcessIsLeft() throws Exception {
+    if (pid != null) {
+      run(List.of("kill", "-KILL", pid));
+    }
   }
 
   private Path resource(String name) throws IOException {
@@ -76,7 +85,7 @@ class RealCriuTest {
     return Files.readString(fifo).split(" ");
   }
 
-  private String[] ask(String pid) throws Exception {
+  private String[] ask() throws Exception {
     assertEquals(0, run(List.of("kill", "-USR1", pid)));
     return report();
   }
@@ -122,6 +131,7 @@ class RealCriuTest {
     Path socket = directory.resolve("page.sock");
     Process target = target();
     String[] before = report();
+    pid = before[0];
     PageSet set;
     try (PageReceiver receiver =
         PageReceiver.open(
@@ -155,8 +165,7 @@ class RealCriuTest {
                 "-o",
                 "restore.log")),
         () -> log(images.resolve("restore.log")));
-    String[] after = ask(before[0]);
-    run(List.of("kill", "-KILL", before[0]));
+    String[] after = ask();
     assertEquals(String.join(" ", before), String.join(" ", after));
   }
 
@@ -165,8 +174,9 @@ class RealCriuTest {
     MemoryStore store = new MemoryStore();
     Path images = Files.createDirectory(directory.resolve("images"));
     Path socket = directory.resolve("page.sock");
-    Process target = target();
+    target();
     String[] before = report();
+    pid = before[0];
     PageReceiver[] self = new PageReceiver[1];
     ReceiveObserver observer =
         new ReceiveObserver() {
@@ -190,8 +200,7 @@ class RealCriuTest {
       assertTrue(dump.waitFor(60, TimeUnit.SECONDS), "criu dump does not end");
       assertEquals(1, dump.exitValue(), () -> log(images.resolve("dump.log")));
     }
-    String[] after = ask(before[0]);
-    target.destroyForcibly().waitFor();
+    String[] after = ask();
     assertEquals(String.join(" ", before), String.join(" ", after));
     assertEquals(0, store.pendingUploads());
     assertEquals(List.of(), store.keys());
