@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """A process tree that uses most of what Linux offers, and checks all of it at every step.
 
-    tree.py [--steps N] [--pause SECONDS] [--size BYTES] [--exit CODE]
+    tree.py [--steps N] [--pause SECONDS] [--size BYTES] [--temporary FOLDER] [--exit CODE]
 
 Prints `step N CHECKSUM`, the checksum over all its memory and files, and is deterministic: the lines of a task that was
 checkpointed and restored any number of times equal those of a run that was left alone. Pauses after each step unless a file
@@ -26,6 +26,7 @@ options = argparse.ArgumentParser()
 options.add_argument("--steps", type=int, default=100)
 options.add_argument("--pause", type=float, default=0.01)
 options.add_argument("--size", type=int, default=1 << 20)
+options.add_argument("--temporary", default="/tmp")
 options.add_argument("--exit", type=int, default=0)
 options = options.parse_args()
 PAGE = 4096
@@ -350,7 +351,7 @@ class Files:
             once.write(b"written once")
         os.link("directory/once", "hard")
         os.utime("directory/once", ns=(1, 1234567890123456789))
-        self.temporary = f"/tmp/lifeboat-tree-{ME}"
+        self.temporary = f"{options.temporary}/lifeboat-tree-{ME}"
         os.mkdir(self.temporary)
         self.directory = os.open("directory", os.O_RDONLY | os.O_DIRECTORY)
 

@@ -163,8 +163,9 @@ final class Host implements AutoCloseable {
   }
 
   private boolean inHere(Path process) {
-    String net = Tools.link(process.resolve("ns/net"));
-    return namespaces.contains(net);
+    // unshare and nsenter, which wait outside, have entered all namespaces but that of processes
+    return namespaces.contains(Tools.link(process.resolve("ns/net")))
+        && !Tools.link(process.resolve("ns/pid")).equals(Tools.link(Path.of("/proc/self/ns/pid")));
   }
 
   /** The one process of the host whose command line has this in it. */

@@ -137,12 +137,14 @@ final class MovingIT {
     }
   }
 
-  /** What the task did after the snapshot is undone, where it did it. */
+  /** What the task did in its working directory after the snapshot is undone, where it did it. */
   @Test
   void goesOnOnTheSameHostOverNewerFiles() throws Exception {
     try (Scene scene = new Scene("same-host", Site.Kind.FILE)) {
       Host host = scene.host();
-      Program before = scene.run(host, Workload.TREE, STEPS);
+      List<String> task = new java.util.ArrayList<>(Workload.TREE.command(STEPS));
+      task.addAll(List.of("--temporary", Host.WORK));
+      Program before = scene.run(host, task);
       before.awaitLine("^step 5 ");
       scene.checkpoint(host, "--leave-running").expect(0);
       int printed = before.lines("^step ").size();
@@ -150,7 +152,7 @@ final class MovingIT {
       host.run("pkill", "-KILL", "-o", "-f", "lifeboat-init run");
       before.await();
 
-      Program after = scene.run(host, Workload.TREE, STEPS);
+      Program after = scene.run(host, task);
       after.awaitLine("^step ");
       scene.finish(host, after, Workload.TREE);
       Workload.TREE.assertGoesOn(STEPS, before, after);
@@ -212,6 +214,7 @@ final class MovingIT {
       first.kill();
       Host second = scene.host();
       Program after = scene.run(second, task, "--preserve", "/mnt/home");
+      after.awaitLine("restored snapshot 1");
       second.run("touch", "hurry");
       assertEquals(List.of("kept"), after.expect(0).out());
     }
