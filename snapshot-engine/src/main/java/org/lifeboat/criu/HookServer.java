@@ -3,7 +3,6 @@ package org.lifeboat.criu;
 import java.io.IOException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
-import java.nio.channels.AsynchronousCloseException;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
@@ -11,6 +10,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.lifeboat.init.Frames;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -18,13 +19,17 @@ import org.slf4j.LoggerFactory;
 /**
  * Answers CRIU's action script. CRIU waits for the answer, with the tree frozen where the action
  * says so: a handler may take its time, and its answer is the vote.
+ *
+ * <p>Until the first handler is set, nothing is answered: the hook of a dump that an engine which
+ * died had begun asks at once, and a "no" before it is known whether that dump was committed would
+ * thaw a tree that lives on in the store.
  */
 public final class HookServer implements AutoCloseable {
 
   private static final Logger log = LoggerFactory.getLogger(HookServer.class);
 
   private final ServerSocketChannel server;
-  private volatile Handler handler = (action, images) -> action.equals("post-dump") ? 1 : 0;
+  private Handler handler;
 
   private HookServer(ServerSocketChannel server) {
     this.server = server;
@@ -51,8 +56,16 @@ public final class HookServer implements AutoCloseable {
   }
 
   /** Who answers from now on. */
-  public void handler(Handler next) {
+  public synchronized void handler(Handler next) {
     handler = next;
+    notifyAll();
+  }
+
+  private synchronized Handler awaitHandler() throws InterruptedException {
+    while (handler == null) {
+      wait();
+    }
+    return handler;
   }
 
   private void acceptLoop() {
@@ -60,13 +73,12 @@ public final class HookServer implements AutoCloseable {
       try {
         SocketChannel peer = server.accept();
         Thread.ofPlatform().daemon().name("hook").start(() -> answer(peer));
-      } catch (AsynchronousCloseException e) {
-        return;
       } catch (ClosedChannelException e) {
         return;
       } catch (IOException e) {
-        log.warn("the hook socket failed: {}", e.getMessage());
-        return;
+        // out of descriptors, for a while: a server that is gone would freeze a tree for ever
+        log.warn("the hook socket failed, trying again: {}", e.getMessage());
+        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(100));
       }
     }
   }
@@ -80,14 +92,21 @@ public final class HookServer implements AutoCloseable {
       }
       int code;
       try {
-        code = handler.answer(message.get(1), Path.of(Frames.text(message.get(2))));
-      } catch (RuntimeException e) {
+        code = awaitHandler().answer(message.get(1), Path.of(Frames.text(message.get(2))));
+      } catch (RuntimeException | Error e) {
         log.error("the hook {} failed", message.get(1), e);
         code = 1;
+      }
+      // a handler may have been interrupted just when it was done: that would close the socket
+      // instead of writing the answer
+      if (Thread.interrupted()) {
+        log.debug("interrupted at the end of the hook {}", message.get(1));
       }
       Frames.write(peer, List.of("done", Integer.toString(code)));
     } catch (IOException e) {
       log.debug("a hook went away: {}", e.getMessage());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
   }
 

@@ -30,6 +30,9 @@ public final class InitClient implements AutoCloseable {
   public static final int TASK_STDOUT_FD = 10;
   public static final int TASK_STDERR_FD = 11;
 
+  /** No such process. */
+  public static final int ESRCH = 3;
+
   private final SocketChannel channel;
   private final Consumer<InitEvent> listener;
   private final Map<Long, CompletableFuture<List<String>>> waiting = new HashMap<>();
@@ -123,9 +126,15 @@ public final class InitClient implements AutoCloseable {
     call("signal", List.of(Long.toString(pid), Integer.toString(signal)));
   }
 
-  /** Kills every process of the namespace but init and the engine. */
+  /** Kills every process of the namespace but init and the engine; that there is none is fine. */
   public void killAll() throws InitException {
-    signal(-1, 9);
+    try {
+      signal(-1, 9);
+    } catch (InitException e) {
+      if (e.errno() != ESRCH) {
+        throw e;
+      }
+    }
   }
 
   /** Makes a restored process the task. */
@@ -148,9 +157,7 @@ public final class InitClient implements AutoCloseable {
    */
   public void exit(int code) throws InitException {
     try {
-      synchronized (channel) {
-        Frames.write(channel, List.of("exit", "0", Integer.toString(code)));
-      }
+      write(List.of("exit", "0", Integer.toString(code)));
     } catch (IOException e) {
       throw new InitException("exit", 0, String.valueOf(e.getMessage()), e);
     }
@@ -174,9 +181,7 @@ public final class InitClient implements AutoCloseable {
       message.addAll(arguments);
     }
     try {
-      synchronized (channel) {
-        Frames.write(channel, message);
-      }
+      write(message);
       List<String> fields = reply.get();
       if (fields.getFirst().equals("ok")) {
         return fields.subList(2, fields.size());
@@ -196,6 +201,20 @@ public final class InitClient implements AutoCloseable {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new InitException(verb, 0, "interrupted", e);
+    }
+  }
+
+  /** A thread that is interrupted would close the channel by writing to it, and with it the run. */
+  private void write(List<String> message) throws IOException {
+    boolean interrupted = Thread.interrupted();
+    try {
+      synchronized (channel) {
+        Frames.write(channel, message);
+      }
+    } finally {
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
     }
   }
 
