@@ -68,7 +68,7 @@ public final class SealedJson {
     }
     String digest = text.substring(at + FIELD.length(), at + FIELD.length() + 64);
     String rest = text.substring(at + FIELD.length() + 64);
-    if (!rest.strip().equals("\"\n}")
+    if (!rest.equals("\"\n}\n")
         || !sha256(text.substring(0, at).getBytes(StandardCharsets.UTF_8)).equals(digest)) {
       throw SnapshotException.damaged(
           what, "its checksum does not match: it is damaged or was edited");
@@ -76,7 +76,10 @@ public final class SealedJson {
     try {
       JsonNode tree = MAPPER.readTree(text);
       int format = tree.path("format").asInt(0);
-      if (format < 1 || format > newest) {
+      if (format < 1) {
+        throw SnapshotException.damaged(what, "it has no format version");
+      }
+      if (format > newest) {
         throw SnapshotException.newer(what, format, newest);
       }
       ((ObjectNode) tree).remove("checksum");
