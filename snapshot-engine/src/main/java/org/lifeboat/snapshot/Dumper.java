@@ -17,6 +17,7 @@ import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
 import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
 import java.util.random.RandomGenerator;
 import org.lifeboat.criu.CriuImages;
@@ -76,9 +77,18 @@ public final class Dumper {
   /** How often the log of a dump under way is put again, in nanoseconds. */
   private static final long LOG_INTERVAL = 2_000_000_000L;
 
+  private static final String ENGINE_DIED = "the engine died during the dump";
+
+  /** How long a leave-running dump waits to know whether its commit took effect. */
+  private static final Duration COMMIT_PATIENCE = Duration.ofSeconds(60);
+
+  /** How long is tried to tell the store that a dump has failed. */
+  private static final Duration FAIL_PATIENCE = Duration.ofSeconds(10);
+
   private final Context context;
   private final RandomGenerator random = RandomGenerator.getDefault();
   private final AtomicReference<Job> current = new AtomicReference<>();
+  private volatile boolean recovering;
 
   public Dumper(Context context) {
     this.context = context;
@@ -109,13 +119,22 @@ public final class Dumper {
   }
 
   /**
-   * Ends a dump that an engine which died had begun, with CRIU still there: tells the hook what the
-   * store says, and waits for CRIU.
+   * Ends a dump that an engine which died had begun, with CRIU still there: makes the store say
+   * whether it is committed, tells that to the hook, and waits for CRIU.
    *
-   * @param committed whether the store has it as committed
+   * @param isFinal a leave-running dump is not committed before CRIU has ended, and its tree goes on
+   *     in any case
    */
-  public DumpResult recover(String spawnId, int id, boolean isFinal, boolean committed) {
+  public DumpResult recover(String spawnId, int id, boolean isFinal) {
     long start = System.nanoTime();
+    boolean committed;
+    recovering = true;
+    try {
+      committed = isFinal && decide(id);
+    } catch (SnapshotException e) {
+      // the hook stays unanswered and the tree frozen until it is killed: it lives elsewhere
+      return DumpResult.failure(id, !isFinal, e.getMessage(), true, 0);
+    }
     log.info(
         "dump {} was under way when the engine died: {}",
         id,
@@ -136,6 +155,43 @@ public final class Dumper {
   }
 
   /**
+   * Whether a dead engine's final dump is committed: written, not just read, for its commit may
+   * still be on its way and is shut out so.
+   *
+   * @throws SnapshotException of kind OWNER_LOST only: everything else is waited out
+   */
+  private boolean decide(int id) throws SnapshotException {
+    while (true) {
+      try {
+        return context
+            .metadata()
+            .update(
+                context.ownerId(),
+                document ->
+                    document.changing(
+                        id,
+                        dump ->
+                            dump.restorable()
+                                ? dump
+                                : dump.failed(ENGINE_DIED, context.clock().millis())),
+                MetadataStore.Pause.FOR_EVER)
+            .dump(id)
+            .map(DumpMetadata.Dump::restorable)
+            .orElse(false);
+      } catch (StoreException | SnapshotException e) {
+        if (e instanceof SnapshotException s && s.kind() == SnapshotException.Kind.OWNER_LOST) {
+          throw s;
+        }
+        log.error(
+            "whether dump {} was committed is not known, the task stands still until it is: {}",
+            id,
+            e.getMessage());
+        LockSupport.parkNanos(Duration.ofSeconds(5).toNanos());
+      }
+    }
+  }
+
+  /**
    * Finishes a leave-running dump that an engine which died had sealed, or gives the dump up.
    *
    * @param isFinal a final dump is never taken up: its tree goes on
@@ -147,7 +203,8 @@ public final class Dumper {
         log.info("dump {} was sealed when the engine died: its upload goes on", id);
         sealed.get().resumePacks(UPLOADS);
         sealed.get().upload(new Transfer(context.store(), UPLOADS));
-        DumpMetadata.Dump done = sealed.get().commit(false);
+        DumpMetadata.Dump done =
+            sealed.get().commit(false, MetadataStore.Pause.upTo(COMMIT_PATIENCE));
         Folders.delete(SealedDump.folder(context, id));
         Manifest manifest = sealed.get().manifest();
         return new DumpResult(
@@ -174,11 +231,13 @@ public final class Dumper {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
-    String why = "the engine died during the dump";
-    fail(id, why);
+    String why = ENGINE_DIED;
+    boolean unreferenced = fail(id, why);
     try {
       SealedDump.discard(context, SealedDump.folder(context, id));
-      new Catalog(context.store()).removeObjects(id);
+      if (unreferenced) {
+        new Catalog(context.store()).removeObjects(id);
+      }
     } catch (IOException e) {
       log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
     }
@@ -204,16 +263,30 @@ public final class Dumper {
     Folders.delete(context.cache());
   }
 
-  private void fail(int id, String why) {
+  /**
+   * Whether the final dump that is under way has got to its commit: then its result tells what
+   * became of the task, and nothing else.
+   */
+  public boolean committing() {
+    Job job = current.get();
+    return recovering
+        || (job != null
+            && (job.stage.get() == Stage.COMMITTING || job.stage.get() == Stage.COMMITTED));
+  }
+
+  /** Returns whether the store has it as failed now, so that nobody will read its objects. */
+  private boolean fail(int id, String why) {
     try {
       context
           .metadata()
           .update(
               context.ownerId(),
-              document ->
-                  document.changing(id, dump -> dump.failed(why, context.clock().millis())));
+              document -> document.changing(id, dump -> dump.failed(why, context.clock().millis())),
+              MetadataStore.Pause.upTo(FAIL_PATIENCE));
+      return true;
     } catch (StoreException | SnapshotException e) {
       log.warn("that dump {} failed could not be recorded: {}", id, e.getMessage());
+      return false;
     }
   }
 
@@ -253,6 +326,8 @@ public final class Dumper {
     private long expectedBytes;
     private DumpMetadata.Dump committed;
     private volatile long frozenSince = start;
+    private volatile Integer vote;
+    private Thread ticker;
 
     Job(long root, DumpRequest request, Consumer<DumpProgress> progress) {
       this.root = root;
@@ -280,7 +355,7 @@ public final class Dumper {
       begin();
       folder = SealedDump.folder(context, id);
       images = folder.resolve("images");
-      Files.createDirectories(images);
+      Folders.createPrivate(images);
       logFile = folder.resolve("dump_" + id + ".log");
       transfer = new Transfer(context.store(), UPLOADS);
       Files.deleteIfExists(pageSocket());
@@ -300,6 +375,7 @@ public final class Dumper {
               ReceiveObserver.NONE)) {
         receiver = opened;
         receiver.start();
+        ticker = Thread.ofVirtual().name("deadline").start(this::tick);
         context.hooks().handler(this::hook);
         String spawnId = (request.leaveRunning() ? "keep-" : "final-") + id;
         context
@@ -316,8 +392,11 @@ public final class Dumper {
         }
         if (request.leaveRunning()) {
           worker = Thread.currentThread();
-          finish();
-          worker = null;
+          try {
+            finish();
+          } finally {
+            worker = null;
+          }
           thinOut();
         }
         return succeeded();
@@ -434,8 +513,23 @@ public final class Dumper {
         try {
           return end.get(500, TimeUnit.MILLISECONDS);
         } catch (TimeoutException e) {
-          report();
           shipLog();
+        } catch (ExecutionException e) {
+          throw new InitException(
+              "wait for " + spawnId, 0, String.valueOf(e.getCause().getMessage()), e);
+        }
+      }
+    }
+
+    /**
+     * Tells how far it is and looks after the deadline, on a thread of its own: no store that hangs
+     * may hold that up.
+     */
+    private void tick() {
+      try {
+        while (true) {
+          Thread.sleep(500);
+          report();
           if (overdue()) {
             giveUp(
                 "its deadline of "
@@ -443,10 +537,9 @@ public final class Dumper {
                     + " s passed in phase "
                     + phase);
           }
-        } catch (ExecutionException e) {
-          throw new InitException(
-              "wait for " + spawnId, 0, String.valueOf(e.getCause().getMessage()), e);
         }
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt(); // the dump has ended
       }
     }
 
@@ -478,18 +571,41 @@ public final class Dumper {
       if (!action.equals("post-dump")) {
         return 0;
       }
+      if (vote != null) {
+        return vote; // asked again, as the answer did not arrive
+      }
       worker = Thread.currentThread();
       try {
         postDump();
-        return 0;
-      } catch (IOException | RuntimeException e) {
+        vote = 0;
+      } catch (IOException | InterruptedException | RuntimeException e) {
         failure = e;
-        return stage.get() == Stage.COMMITTED ? 0 : 1;
-      } catch (InterruptedException e) {
-        failure = e;
-        return stage.get() == Stage.COMMITTED ? 0 : 1;
+      } catch (Error e) {
+        failure = new IllegalStateException(e.toString(), e);
       } finally {
         worker = null;
+      }
+      if (ownerLost()) {
+        killFrozen();
+      }
+      if (vote == null) {
+        vote = stage.get() == Stage.COMMITTED ? 0 : 1;
+      }
+      return vote;
+    }
+
+    private boolean ownerLost() {
+      return failure instanceof SnapshotException e
+          && e.kind() == SnapshotException.Kind.OWNER_LOST;
+    }
+
+    /** Another run has the task: this one must not be thawed, be it for a moment. */
+    private void killFrozen() {
+      try {
+        context.init().killAll();
+      } catch (InitException e) {
+        failure.addSuppressed(e);
+        log.error("the task, which another run has taken over, could not be killed", e);
       }
     }
 
@@ -579,7 +695,12 @@ public final class Dumper {
       phase = "committing";
       boolean wasInterrupted = Thread.interrupted();
       try {
-        committed = sealed.commit(!request.leaveRunning());
+        committed =
+            sealed.commit(
+                !request.leaveRunning(),
+                request.leaveRunning()
+                    ? MetadataStore.Pause.upTo(COMMIT_PATIENCE)
+                    : MetadataStore.Pause.FOR_EVER);
         stage.set(Stage.COMMITTED);
       } finally {
         if (wasInterrupted) {
@@ -677,8 +798,7 @@ public final class Dumper {
 
     private DumpResult failed() {
       Exception cause = failure;
-      boolean ownerLost =
-          cause instanceof SnapshotException e && e.kind() == SnapshotException.Kind.OWNER_LOST;
+      boolean ownerLost = ownerLost();
       String why =
           givenUp != null
               ? givenUp
@@ -686,8 +806,9 @@ public final class Dumper {
       log.debug("dump {} failed", id, cause);
       if (id > 0 && !ownerLost && stage.get() != Stage.COMMITTED) {
         boolean interrupted = Thread.interrupted();
-        fail(id, why);
-        removeRemains();
+        if (fail(id, why)) {
+          removeRemains();
+        }
         if (interrupted) {
           Thread.currentThread().interrupt();
         }
@@ -706,6 +827,9 @@ public final class Dumper {
     }
 
     private void cleanUp() {
+      if (ticker != null) {
+        ticker.interrupt();
+      }
       context.hooks().handler((action, path) -> action.equals("post-dump") ? 1 : 0);
       try {
         if (captured != null) {

@@ -4,6 +4,7 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.Stream;
@@ -12,6 +13,12 @@ import java.util.stream.Stream;
 public final class Folders {
 
   private Folders() {}
+
+  /** Makes a folder, and those above it that are not there, for the user alone. */
+  public static void createPrivate(Path folder) throws IOException {
+    Files.createDirectories(
+        folder, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------")));
+  }
 
   /** Deletes a folder and all in it; that it is not there is no error. */
   public static void delete(Path folder) throws IOException {

@@ -123,7 +123,7 @@ public final class Restorer {
     Path folder = context.cache().resolve("restore-" + dump.id());
     Folders.delete(folder);
     Path images = folder.resolve("images");
-    Files.createDirectories(images);
+    Folders.createPrivate(images);
     try {
       fetchImages(dump.id(), manifest, images);
       Path index = folder.resolve("pages.index");

@@ -188,13 +188,16 @@ final class SealedDump {
 
   /**
    * The commit: one conditional write. When it returns the snapshot exists; when it throws it does
-   * not.
+   * not, unless the patience ended before that was known.
    *
    * @param release whether the run ends with it, so that the next one need not wait
    * @return the dump as it is committed
+   * @throws SnapshotException also when somebody has removed the dump meanwhile
    */
-  DumpMetadata.Dump commit(boolean release) throws StoreException, SnapshotException {
+  DumpMetadata.Dump commit(boolean release, MetadataStore.Pause patience)
+      throws StoreException, SnapshotException {
     byte[] bytes = SealedJson.write(manifest);
+    String digest = SealedJson.sha256(bytes);
     long now = context.clock().millis();
     DumpMetadata document =
         context
@@ -202,14 +205,29 @@ final class SealedDump {
             .update(
                 context.ownerId(),
                 d -> {
+                  if (d.dump(manifest.id()).filter(SealedDump::wanted).isEmpty()) {
+                    return d;
+                  }
                   DumpMetadata next =
                       d.changing(
-                          manifest.id(),
-                          dump ->
-                              dump.complete(now, manifest, bytes.length, SealedJson.sha256(bytes)));
+                          manifest.id(), dump -> dump.complete(now, manifest, bytes.length, digest));
                   return release ? next.released() : next;
-                });
-    return document.dump(manifest.id()).orElseThrow();
+                },
+                patience);
+    return document
+        .dump(manifest.id())
+        .filter(SealedDump::wanted)
+        .orElseThrow(
+            () ->
+                new SnapshotException(
+                    SnapshotException.Kind.FAILED,
+                    "somebody removed dump " + manifest.id() + " while it was under way",
+                    "",
+                    null));
+  }
+
+  private static boolean wanted(DumpMetadata.Dump dump) {
+    return dump.state() != DumpMetadata.DumpState.FAILED;
   }
 
   /** What a dump that is given up had on the local disk, and began in the store. */

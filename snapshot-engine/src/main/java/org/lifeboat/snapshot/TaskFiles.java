@@ -3,7 +3,6 @@ package org.lifeboat.snapshot;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.time.Clock;
@@ -220,11 +219,5 @@ public final class TaskFiles {
     public void close() throws IOException {
       writer.close();
     }
-  }
-
-  /** Makes the cache folder ready: empty, private. */
-  static void prepare(Path folder) throws IOException {
-    Folders.delete(folder);
-    Files.createDirectories(folder);
   }
 }
