@@ -3,6 +3,7 @@ package org.lifeboat.cli;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.concurrent.Callable;
@@ -62,8 +63,21 @@ final class RemoveCommand implements Callable<Integer> {
       if (all) {
         document.ifPresent(d -> chosen.addAll(d.dumps()));
       } else {
-        for (Integer id : ids) {
+        for (Integer id : new LinkedHashSet<>(ids)) {
           chosen.addAll(Chosen.dumps(spec, url, document, id));
+        }
+      }
+      for (DumpMetadata.Dump dump : chosen) {
+        if (!force && document.orElseThrow().underWay(dump)) {
+          spec.commandLine()
+              .getErr()
+              .println(
+                  "lifeboat: dump "
+                      + dump.id()
+                      + " is under way on "
+                      + document.get().owner().host()
+                      + " (add --force if that host was lost)");
+          return ExitCodes.USAGE;
         }
       }
       boolean leavesNone =

@@ -1,11 +1,11 @@
 package org.lifeboat.snapshot;
 
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Optional;
 import java.util.UUID;
-import java.util.concurrent.TimeUnit;
-import java.util.concurrent.locks.LockSupport;
+import java.util.function.UnaryOperator;
 import org.lifeboat.store.Blob;
 import org.lifeboat.store.ObjectStore;
 import org.lifeboat.store.ObjectStore.ObjectInfo;
@@ -15,6 +15,9 @@ import org.lifeboat.store.StoreException;
 public final class Catalog {
 
   private static final int MAX_MANIFEST = 256 << 20;
+
+  /** How long a removal waits for a store that does not answer. */
+  private static final Duration PATIENCE = Duration.ofSeconds(60);
 
   private final ObjectStore store;
 
@@ -88,23 +91,34 @@ public final class Catalog {
   }
 
   /**
-   * Removes a dump: from the metadata first, so that no run chooses it while it goes.
+   * Removes a dump: marked in the metadata first, so that no run chooses it while it goes, and
+   * taken out there last, so that no run gives its number to a new dump while its objects go.
    *
    * @return the bytes that were freed
    */
   public long remove(int id) throws StoreException, SnapshotException {
     MetadataStore metadata =
         new MetadataStore(
-            store,
-            () -> UUID.randomUUID().toString(),
-            () -> LockSupport.parkNanos(TimeUnit.SECONDS.toNanos(1)));
+            store, () -> UUID.randomUUID().toString(), () -> MetadataStore.Pause.upTo(PATIENCE));
+    change(
+        metadata,
+        id,
+        document ->
+            document.changing(
+                id, dump -> dump.failed("it was removed", System.currentTimeMillis())));
+    long bytes = removeObjects(id);
+    change(metadata, id, document -> document.without(id));
+    return bytes;
+  }
+
+  private static void change(MetadataStore metadata, int id, UnaryOperator<DumpMetadata> change)
+      throws StoreException, SnapshotException {
     Optional<MetadataStore.Current> current = metadata.read();
     while (current.isPresent()
         && current.get().document().dump(id).isPresent()
-        && !metadata.replace(current.get(), current.get().document().without(id))) {
+        && !metadata.replace(current.get(), change.apply(current.get().document()))) {
       current = metadata.read();
     }
-    return removeObjects(id);
   }
 
   /** At the task's end: the images of all dumps go, logs and metadata stay. */

@@ -63,6 +63,11 @@ public record DumpMetadata(
    */
   public record Task(TaskState state, Integer exitCode, long since, int generation) {}
 
+  /** Whether the owner has this dump under way, or was taken with its host meanwhile. */
+  public boolean underWay(Dump dump) {
+    return dump.state() == DumpState.DUMPING && dump.epoch() == epoch && !owner.released();
+  }
+
   /** Whether the task of this generation goes on. */
   public enum TaskState {
     ACTIVE,
