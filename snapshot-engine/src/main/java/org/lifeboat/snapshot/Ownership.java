@@ -77,7 +77,7 @@ public final class Ownership {
       }
       DumpMetadata before = found.get().document();
       DumpMetadata.Owner other = before.owner();
-      if (!takeover && !other.released()) {
+      if (!takeover && !other.released() && !other.id().equals(me.id())) {
         if (me.attempt() < other.attempt()) {
           throw owned(
               before,
@@ -87,6 +87,7 @@ public final class Ownership {
           Optional<DumpMetadata.Dump> dumping =
               before.dumps().stream()
                   .filter(dump -> dump.state() == DumpMetadata.DumpState.DUMPING)
+                  .filter(dump -> dump.epoch() == before.epoch()) // of earlier owners: torn
                   .reduce((a, b) -> b);
           if (!waited) {
             log.info(

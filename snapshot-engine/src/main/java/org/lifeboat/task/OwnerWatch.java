@@ -58,7 +58,7 @@ final class OwnerWatch implements AutoCloseable {
         }
       } catch (InterruptedException e) {
         return;
-      } catch (StoreException | SnapshotException e) {
+      } catch (StoreException | SnapshotException | RuntimeException e) {
         if (!failing) {
           log.warn("the heartbeat failed, it is tried again: {}", e.getMessage());
           failing = true;
