@@ -71,6 +71,8 @@ public final class Libc {
       call("ftruncate", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG));
   private static final MethodHandle FSYNC =
       call("fsync", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
+  private static final MethodHandle FLOCK =
+      call("flock", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT));
   private static final MethodHandle SYNCFS =
       call("syncfs", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
   private static final MethodHandle IOCTL =
@@ -122,6 +124,9 @@ public final class Libc {
   private static final MethodHandle LREMOVEXATTR =
       call("lremovexattr", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
   private static final MethodHandle GETEUID = plain("geteuid", FunctionDescriptor.of(JAVA_INT));
+
+  private static final int LOCK_EX = 2;
+  private static final int LOCK_NB = 4;
 
   private static final ThreadLocal<Scratch> SCRATCH = ThreadLocal.withInitial(Scratch::new);
 
@@ -301,6 +306,20 @@ public final class Libc {
   static void syncfs(int fd, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
     invoke(s, "syncfs", path, () -> (int) SYNCFS.invokeExact(s.state, fd));
+  }
+
+  /** Takes flock(2)'s exclusive lock; false when another open file has it. */
+  static boolean tryFlock(int fd, BytePath path) throws ErrnoException {
+    Scratch s = SCRATCH.get();
+    try {
+      invoke(s, "flock", path, () -> (int) FLOCK.invokeExact(s.state, fd, LOCK_EX | LOCK_NB));
+      return true;
+    } catch (ErrnoException e) {
+      if (e.errno() == Errno.EAGAIN) {
+        return false;
+      }
+      throw e;
+    }
   }
 
   static void ficlone(int fd, BytePath path, int source) throws ErrnoException {

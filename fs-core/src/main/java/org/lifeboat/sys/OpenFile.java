@@ -101,6 +101,14 @@ public final class OpenFile implements AutoCloseable {
     Libc.syncfs(fd, path);
   }
 
+  /**
+   * Takes flock(2)'s exclusive lock, until this file is closed; false when somebody has it. These
+   * locks and those of Java's channels do not see each other.
+   */
+  public boolean tryLock() throws ErrnoException {
+    return Libc.tryFlock(fd, path);
+  }
+
   /** Sets the time of the last change of content; leaves the time of access alone. */
   public void setModified(Instant mtime) throws ErrnoException {
     Libc.futimens(fd, path, mtime);

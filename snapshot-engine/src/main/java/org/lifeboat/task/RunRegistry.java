@@ -1,12 +1,9 @@
 package org.lifeboat.task;
 
 import java.io.IOException;
-import java.net.StandardProtocolFamily;
-import java.net.UnixDomainSocketAddress;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
-import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
@@ -18,6 +15,10 @@ import java.util.Optional;
 import org.lifeboat.snapshot.Folders;
 import org.lifeboat.snapshot.SealedJson;
 import org.lifeboat.store.StoreUrl;
+import org.lifeboat.sys.BytePath;
+import org.lifeboat.sys.Errno;
+import org.lifeboat.sys.ErrnoException;
+import org.lifeboat.sys.OpenFile;
 
 /**
  * Which runs this host has: how {@code lifeboat checkpoint --store URL} finds the run of that URL,
@@ -60,7 +61,7 @@ public final class RunRegistry implements AutoCloseable {
    */
   public static Optional<RunRegistry> claim(Path base, StoreUrl url, Path runDirectory)
       throws IOException {
-    Files.createDirectories(base);
+    Folders.createPrivate(base);
     Path link = base.resolve(hash(url));
     FileChannel channel =
         FileChannel.open(
@@ -77,10 +78,27 @@ public final class RunRegistry implements AutoCloseable {
       channel.close();
       return Optional.empty();
     }
-    removeDead(link, runDirectory);
-    Files.deleteIfExists(link);
-    Files.createSymbolicLink(link, runDirectory);
-    return Optional.of(new RunRegistry(link, channel, lock));
+    RunRegistry place = new RunRegistry(link, channel, lock);
+    try {
+      Optional<Path> earlier = earlier(link, runDirectory);
+      if (earlier.isPresent()) {
+        if (initLives(earlier.get())) { // with a task, and an engine that is being started again
+          channel.close();
+          return Optional.empty();
+        }
+        Folders.delete(earlier.get());
+      }
+      Files.deleteIfExists(link);
+      Files.createSymbolicLink(link, runDirectory);
+      return Optional.of(place);
+    } catch (IOException e) {
+      try {
+        channel.close();
+      } catch (IOException suppressed) {
+        e.addSuppressed(suppressed);
+      }
+      throw e;
+    }
   }
 
   /** The control socket of the run of this URL on this host, if there is one. */
@@ -89,21 +107,26 @@ public final class RunRegistry implements AutoCloseable {
     return Files.exists(socket, LinkOption.NOFOLLOW_LINKS) ? Optional.of(socket) : Optional.empty();
   }
 
-  /**
-   * Removes the folder of the run that had this URL before and was killed: nobody answers there.
-   */
-  private static void removeDead(Path link, Path mine) throws IOException {
+  /** The folder of the run that had this URL before, unless that is this one. */
+  private static Optional<Path> earlier(Path link, Path mine) throws IOException {
     if (!Files.isSymbolicLink(link)) {
-      return;
+      return Optional.empty();
     }
     Path folder = link.resolveSibling(Files.readSymbolicLink(link));
-    if (folder.equals(mine) || !folder.getFileName().toString().startsWith("run-")) {
-      return;
-    }
-    try (SocketChannel probe = SocketChannel.open(StandardProtocolFamily.UNIX)) {
-      probe.connect(UnixDomainSocketAddress.of(folder.resolve("control.sock")));
-    } catch (IOException e) {
-      Folders.delete(folder);
+    return folder.equals(mine) || !folder.getFileName().toString().startsWith("run-")
+        ? Optional.empty()
+        : Optional.of(folder);
+  }
+
+  /** Whether a run's lifeboat-init lives: it has RUN/lock, whatever becomes of its engine. */
+  private static boolean initLives(Path folder) throws IOException {
+    try (OpenFile lock = OpenFile.read(BytePath.of(folder.resolve("lock")))) {
+      return !lock.tryLock();
+    } catch (ErrnoException e) {
+      if (e.errno() == Errno.ENOENT || e.errno() == Errno.ENOTDIR) {
+        return false;
+      }
+      throw e;
     }
   }
 
