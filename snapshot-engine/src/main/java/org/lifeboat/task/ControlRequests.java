@@ -17,6 +17,8 @@ import tools.jackson.databind.JsonNode;
  */
 final class ControlRequests implements ControlServer.Handler {
 
+  private static final long MAX_DEADLINE = Duration.ofDays(3650).toMillis();
+
   private final Consumer<Engine.Event> events;
 
   ControlRequests(Consumer<Engine.Event> events) {
@@ -28,7 +30,7 @@ final class ControlRequests implements ControlServer.Handler {
     switch (request.path("op").asString("")) {
       case "ping" -> reply.send(new Pong(true, 0));
       case "checkpoint" -> {
-        long deadline = request.path("deadlineMillis").asLong(0);
+        long deadline = Math.min(request.path("deadlineMillis").asLong(0), MAX_DEADLINE);
         CountDownLatch answered = new CountDownLatch(1);
         DumpRequest dump =
             new DumpRequest(

@@ -1,13 +1,13 @@
 package org.lifeboat.task;
 
-import java.io.BufferedReader;
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.io.InputStreamReader;
-import java.io.OutputStream;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
-import java.nio.channels.Channels;
+import java.nio.ByteBuffer;
 import java.nio.channels.ClosedChannelException;
+import java.nio.channels.SelectionKey;
+import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
@@ -15,6 +15,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.util.concurrent.Semaphore;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import jdk.net.ExtendedSocketOptions;
 import org.lifeboat.snapshot.SealedJson;
 import org.slf4j.Logger;
@@ -27,13 +29,19 @@ import tools.jackson.databind.SerializationFeature;
 /**
  * The control socket of a run: one request a connection, a line of JSON; the answers are lines of
  * JSON, the last one with {@code "done":true}. The socket is 0600, and who connects must be root or
- * the user of the engine. A caller that stalls or sends rubbish costs one thread and 64 KiB, and at
- * most 16 of them at a time.
+ * the user of the engine. A caller that sends rubbish, or does not read what it asked for, costs
+ * one thread and 64 KiB, and at most 16 of them at a time; a request must be there within {@link
+ * #REQUEST_LIMIT}. Nobody who answers waits for a caller: of what does not fit into the socket all
+ * but the last answer is dropped.
  */
 public final class ControlServer implements AutoCloseable {
 
   private static final Logger log = LoggerFactory.getLogger(ControlServer.class);
   private static final int MAX_LINE = 64 << 10;
+
+  /** How long a caller may take to send its request, in milliseconds. */
+  private static final long REQUEST_LIMIT = 10_000;
+
   private static final ObjectWriter WRITER =
       SealedJson.mapper().writer().without(SerializationFeature.INDENT_OUTPUT);
 
@@ -88,8 +96,8 @@ public final class ControlServer implements AutoCloseable {
       } catch (ClosedChannelException e) {
         return;
       } catch (IOException e) {
-        log.warn("the control socket failed: {}", e.getMessage());
-        return;
+        log.warn("the control socket failed, trying again: {}", e.getMessage());
+        LockSupport.parkNanos(TimeUnit.MILLISECONDS.toNanos(100));
       }
     }
   }
@@ -101,30 +109,18 @@ public final class ControlServer implements AutoCloseable {
         log.warn("refused a request of user {} on the control socket", user);
         return;
       }
+      peer.configureBlocking(false);
       String line = readLine(peer);
       if (line == null) {
         return;
       }
-      OutputStream out = Channels.newOutputStream(peer);
-      Reply reply =
-          message -> {
-            byte[] bytes =
-                (WRITER.writeValueAsString(message) + "\n").getBytes(StandardCharsets.UTF_8);
-            try {
-              out.write(bytes);
-              out.flush();
-            } catch (IOException e) {
-              log.debug("who asked has gone: {}", e.getMessage());
-            }
-          };
-      JsonNode request;
+      Answers answers = new Answers(peer);
       try {
-        request = SealedJson.mapper().readTree(line);
+        handler.handle(SealedJson.mapper().readTree(line), answers);
       } catch (JacksonException e) {
-        reply.send(new Failed(true, ExitCodes.USAGE, "malformed request"));
-        return;
+        answers.send(new Failed(true, ExitCodes.USAGE, "malformed request"));
       }
-      handler.handle(request, reply);
+      answers.flush();
     } catch (IOException e) {
       log.debug("a control connection failed: {}", e.getMessage());
     } catch (InterruptedException e) {
@@ -132,20 +128,77 @@ public final class ControlServer implements AutoCloseable {
     }
   }
 
+  /** The first line; null when it is too long, late, or not ended. */
   private static String readLine(SocketChannel peer) throws IOException {
-    BufferedReader in =
-        new BufferedReader(
-            new InputStreamReader(Channels.newInputStream(peer), StandardCharsets.UTF_8), 4096);
-    StringBuilder line = new StringBuilder();
-    int c = in.read();
-    while (c >= 0 && c != '\n') {
-      if (line.length() >= MAX_LINE) {
-        return null;
+    long end = System.nanoTime() + TimeUnit.MILLISECONDS.toNanos(REQUEST_LIMIT);
+    ByteArrayOutputStream line = new ByteArrayOutputStream();
+    ByteBuffer chunk = ByteBuffer.allocate(4096);
+    try (Selector selector = Selector.open()) {
+      peer.register(selector, SelectionKey.OP_READ);
+      while (true) {
+        long left = TimeUnit.NANOSECONDS.toMillis(end - System.nanoTime());
+        if (left <= 0) {
+          return null;
+        }
+        selector.select(left);
+        selector.selectedKeys().clear();
+        if (peer.read(chunk.clear()) < 0) {
+          return null;
+        }
+        chunk.flip();
+        while (chunk.hasRemaining()) {
+          byte b = chunk.get();
+          if (b == '\n') {
+            return line.toString(StandardCharsets.UTF_8);
+          }
+          if (line.size() >= MAX_LINE) {
+            return null;
+          }
+          line.write(b);
+        }
       }
-      line.append((char) c);
-      c = in.read();
     }
-    return c < 0 ? null : line.toString();
+  }
+
+  /** What one caller still has to get. */
+  private static final class Answers implements Reply {
+    private final SocketChannel peer;
+    private ByteBuffer rest = ByteBuffer.allocate(0);
+    private boolean gone;
+
+    Answers(SocketChannel peer) {
+      this.peer = peer;
+    }
+
+    @Override
+    public synchronized void send(Object message) {
+      JsonNode tree = SealedJson.mapper().valueToTree(message);
+      write();
+      if (gone || (rest.hasRemaining() && !tree.path("done").asBoolean(false))) {
+        return;
+      }
+      byte[] line = (WRITER.writeValueAsString(tree) + "\n").getBytes(StandardCharsets.UTF_8);
+      rest = ByteBuffer.allocate(rest.remaining() + line.length).put(rest).put(line).flip();
+      write();
+    }
+
+    private void write() {
+      try {
+        while (rest.hasRemaining() && peer.write(rest) > 0) {}
+      } catch (IOException e) {
+        log.debug("who asked has gone: {}", e.getMessage());
+        gone = true;
+        rest = ByteBuffer.allocate(0);
+      }
+    }
+
+    /** On the connection's own thread, which may wait. */
+    synchronized void flush() throws IOException {
+      if (rest.hasRemaining()) {
+        peer.configureBlocking(true);
+        write();
+      }
+    }
   }
 
   @Override
