@@ -202,6 +202,7 @@ public final class Dumper {
       if (sealed.isPresent()) {
         log.info("dump {} was sealed when the engine died: its upload goes on", id);
         sealed.get().resumePacks(UPLOADS);
+        sealed.get().requirePacks();
         sealed.get().upload(new Transfer(context.store(), UPLOADS));
         DumpMetadata.Dump done =
             sealed.get().commit(false, MetadataStore.Pause.upTo(COMMIT_PATIENCE));

@@ -130,6 +130,26 @@ final class SealedDump {
     }
   }
 
+  /**
+   * Fails unless the store has every pack whole: a final dump sends its packs beside its other work
+   * and leaves nothing of them on the disk.
+   */
+  void requirePacks() throws StoreException, SnapshotException {
+    for (Map.Entry<String, Long> pack : manifest.packs().entrySet()) {
+      if (context
+          .store()
+          .head(pack.getKey())
+          .filter(object -> object.size() == pack.getValue())
+          .isEmpty()) {
+        throw new SnapshotException(
+            SnapshotException.Kind.FAILED,
+            context.store().url().of(pack.getKey()) + " had not been stored when the engine died",
+            "",
+            null);
+      }
+    }
+  }
+
   /** Sends everything but the packs: images, index, file manifest, and the manifest last. */
   void upload(Transfer transfer) throws IOException, InterruptedException {
     List<Future<Void>> puts = new ArrayList<>();

@@ -3,6 +3,8 @@ package org.lifeboat.task;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.security.SecureRandom;
 import java.time.Clock;
 import java.time.Duration;
@@ -59,8 +61,8 @@ public final class Engine {
 
   private static final Logger log = LoggerFactory.getLogger(Engine.class);
 
-  /** How long the end of the task may wait for a store that cannot be reached, in milliseconds. */
-  private static final long END_PATIENCE = 60_000;
+  /** How long a run waits for a store that cannot be reached, while no task runs. */
+  private static final Duration PATIENCE = Duration.ofSeconds(60);
 
   private final RunOptions options;
   private final Map<String, String> environment;
@@ -83,10 +85,12 @@ public final class Engine {
   private Dumper dumper;
   private OwnerWatch watch;
   private long taskPid;
+  private boolean resuming;
   private boolean busy;
   private boolean finalDump;
   private boolean ending;
   private Optional<InitEvent.TaskExited> pendingEnd = Optional.empty();
+  private Optional<String> fenced = Optional.empty();
   private long nextSnapshot = Long.MAX_VALUE;
 
   private Engine(RunOptions options, Map<String, String> environment, Path runDirectory) {
@@ -109,9 +113,12 @@ public final class Engine {
     }
     Engine engine = new Engine(options, environment, Path.of(directory));
     int code;
+    boolean decided = false;
     try {
       code = engine.loop();
+      decided = true;
     } catch (End end) {
+      decided = true;
       code = end.code;
       if (end.getMessage() != null) {
         log.error("{}", end.getMessage());
@@ -131,6 +138,10 @@ public final class Engine {
     } catch (RuntimeException e) {
       log.error("lifeboat failed: {}", e, e);
       code = ExitCodes.FAILURE;
+    }
+    if (engine.resuming && !decided) {
+      log.error("the task runs on; lifeboat-init starts the engine again");
+      return code;
     }
     return engine.leave(code);
   }
@@ -152,6 +163,8 @@ public final class Engine {
   private int loop() throws IOException, InterruptedException {
     children = new Children(event -> events.add(new FromInit(event)));
     init = InitClient.connect(runDirectory.resolve("init.sock"), children);
+    InitClient.State state = init.hello();
+    resuming = state.task() != InitClient.TaskState.NONE;
     Path base = RunRegistry.base(environment);
     registry =
         RunRegistry.claim(base, options.store(), runDirectory)
@@ -162,15 +175,19 @@ public final class Engine {
                         "another run of "
                             + options.store()
                             + " is under way on this host; stop it first, or use another --store"));
+    try {
+      Stores.memory(environment);
+    } catch (IllegalArgumentException e) {
+      throw new End(ExitCodes.USAGE, "LIFEBOAT_POOL_SIZE: " + e.getMessage());
+    }
     Criu criu = Criu.find(environment);
     store = Stores.open(options.store(), environment);
-    metadata = new MetadataStore(store, this::word, Engine::pause);
-    ownership = new Ownership(store, metadata, clock, Thread::sleep);
+    metadata = new MetadataStore(store, this::word, () -> MetadataStore.Pause.upTo(PATIENCE));
+    ownership = new Ownership(store, metadata, clock, this::waitForSignal);
     hooks = HookServer.listen(runDirectory.resolve("hook.sock"));
     control =
         ControlServer.listen(
             runDirectory.resolve("control.sock"), new ControlRequests(events::add));
-    InitClient.State state = init.hello();
     begin(criu, state);
     while (true) {
       Event event = events.poll(untilNextSnapshot(), TimeUnit.MILLISECONDS);
@@ -191,13 +208,23 @@ public final class Engine {
     return HexFormat.of().formatHex(bytes);
   }
 
-  private static void pause() throws StoreException {
+  /** Waits before the task is there; a signal ends the run then, everything else is kept. */
+  private void waitForSignal(long millis) throws InterruptedException {
+    long end = System.nanoTime() + millis * 1_000_000;
+    List<Event> kept = new ArrayList<>();
     try {
-      Thread.sleep(1000);
-    } catch (InterruptedException e) {
-      // what is being asked for must be known before anything else may happen, so an interrupt only
-      // shortens this wait
-      log.debug("not interrupted while the outcome of a commit is unknown");
+      for (long left = end - System.nanoTime(); left > 0; left = end - System.nanoTime()) {
+        Event event = events.poll(left, TimeUnit.NANOSECONDS);
+        switch (event) {
+          case null -> {}
+          case FromInit(InitEvent.Signalled(String name)) ->
+              throw new End(128 + Signals.number(name), name + " before the task ran: ending");
+          case FromInit(InitEvent.Lost(String why)) -> throw new End(ExitCodes.FAILURE, why);
+          default -> kept.add(event);
+        }
+      }
+    } finally {
+      events.addAll(kept);
     }
   }
 
@@ -207,11 +234,12 @@ public final class Engine {
     String ownerId = again ? Files.readString(ownerFile).strip() : word();
     if (again && state.task() != InitClient.TaskState.NONE) {
       resumeTask(criu, state, ownerId);
+      resuming = false;
       return;
     }
-    if (!state.spawned().isEmpty()) {
-      log.warn("an earlier engine died while CRIU was restoring: starting that over");
-      init.killAll();
+    if (again) {
+      log.warn("an earlier engine died before the task ran: starting over");
+      init.killAll(); // CRIU, or a tree that it had just restored
       for (String id : state.spawned().keySet()) {
         children.end(id).join();
       }
@@ -221,12 +249,42 @@ public final class Engine {
             ownerId, HostFacts.name(), state.outerPid(), attempt(), clock.millis(), false);
     List<String> command = options.command().stream().map(Frames::text).toList();
     String directory = options.directory().toString();
-    Ownership.Taken taken = ownership.take(me, command, directory, options.takeover() || again);
-    Files.writeString(ownerFile, ownerId);
+    Ownership.Taken taken = take(me, command, directory);
+    writeOwner(ownerFile, ownerId);
     prepare(criu, state, ownerId, taken.now().epoch());
     dumper.clearCache();
+    Folders.createPrivate(context.cache());
     busy = true;
     worker.execute(() -> start(command, directory));
+  }
+
+  /** Takes the store; one that cannot be reached is tried again for {@link #PATIENCE}. */
+  private Ownership.Taken take(DumpMetadata.Owner me, List<String> command, String directory)
+      throws IOException, InterruptedException {
+    long giveUp = System.nanoTime() + PATIENCE.toNanos();
+    for (long wait = 500; ; wait = Math.min(2 * wait, 8000)) {
+      try {
+        return ownership.take(me, command, directory, options.takeover());
+      } catch (StoreException e) {
+        boolean again = e.retryable() || e.kind() == StoreException.Kind.UNKNOWN_OUTCOME;
+        if (!again || System.nanoTime() > giveUp) {
+          throw e;
+        }
+        log.warn(
+            "the store does not answer, trying for {} s: {}", PATIENCE.toSeconds(), e.getMessage());
+        waitForSignal(wait);
+      }
+    }
+  }
+
+  /** Whole or not at all: an engine that dies here must not leave half an id. */
+  private static void writeOwner(Path file, String ownerId) throws IOException {
+    Path draft = file.resolveSibling("owner.new");
+    Files.deleteIfExists(draft);
+    Files.createFile(
+        draft, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+    Files.writeString(draft, ownerId);
+    Files.move(draft, file, StandardCopyOption.ATOMIC_MOVE);
   }
 
   private int attempt() {
@@ -286,8 +344,7 @@ public final class Engine {
   private void resumeTask(Criu criu, InitClient.State state, String ownerId)
       throws IOException, InterruptedException {
     MetadataStore.Current current =
-        metadata
-            .read()
+        readPatiently()
             .orElseThrow(
                 () -> new End(ExitCodes.DUMP, options.store() + " has lost its dump_metadata"));
     if (!current.document().owner().id().equals(ownerId)) {
@@ -313,12 +370,11 @@ public final class Engine {
     if (dump.isPresent()) {
       boolean isFinal = dump.get().startsWith("final-");
       int id = Integer.parseInt(dump.get().substring(dump.get().indexOf('-') + 1));
-      boolean done = committed.isPresent() && committed.get().id() == id;
       finalDump = isFinal;
       busy = true;
       worker.execute(
           () -> {
-            DumpResult result = dumper.recover(dump.get(), id, isFinal, done);
+            DumpResult result = dumper.recover(dump.get(), id, isFinal);
             events.add(new SnapshotDone(result, Optional.empty()));
           });
     } else {
@@ -348,6 +404,18 @@ public final class Engine {
     }
   }
 
+  /** The task runs meanwhile: nothing is gained by giving up. */
+  private Optional<MetadataStore.Current> readPatiently() throws IOException, InterruptedException {
+    while (true) {
+      try {
+        return metadata.read();
+      } catch (StoreException e) {
+        log.warn("the task runs, but its store does not answer, trying again: {}", e.getMessage());
+        waitForSignal(5000);
+      }
+    }
+  }
+
   // ---- the worker's jobs
 
   private void start(List<String> command, String directory) {
@@ -373,6 +441,24 @@ public final class Engine {
       }
       context.files().scanBaseline();
       init.lastPid(1000);
+      startCommand();
+    } catch (InitException e) {
+      events.add(new StartFailed(ExitCodes.RESTORE, e.getMessage()));
+    } catch (SnapshotException e) {
+      events.add(new StartFailed(codeOf(e), e.getMessage()));
+    } catch (IOException e) {
+      events.add(new StartFailed(ExitCodes.RESTORE, describe(e)));
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      events.add(new StartFailed(ExitCodes.FAILURE, "interrupted"));
+    } catch (RuntimeException e) {
+      log.error("starting the task failed", e);
+      events.add(new StartFailed(ExitCodes.FAILURE, e.toString()));
+    }
+  }
+
+  private void startCommand() {
+    try {
       long pid = init.startTask(options.directory(), taskEnvironment(), options.command());
       events.add(new Running(pid));
     } catch (InitException e) {
@@ -386,16 +472,6 @@ public final class Engine {
               Frames.text(options.command().getFirst())
                   + ": "
                   + (e.errno() == 2 ? "command not found" : e.getMessage())));
-    } catch (SnapshotException e) {
-      events.add(new StartFailed(codeOf(e), e.getMessage()));
-    } catch (IOException e) {
-      events.add(new StartFailed(ExitCodes.RESTORE, describe(e)));
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-      events.add(new StartFailed(ExitCodes.FAILURE, "interrupted"));
-    } catch (RuntimeException e) {
-      log.error("starting the task failed", e);
-      events.add(new StartFailed(ExitCodes.FAILURE, e.toString()));
     }
   }
 
@@ -452,13 +528,17 @@ public final class Engine {
         taskPid = pid;
         busy = false;
         scheduleNext();
-        yield Optional.empty();
+        yield pendingEnd.isPresent() ? taskExited(pendingEnd.get()) : Optional.empty();
       }
       case StartFailed(int code, String why) -> throw new End(code, why);
       case Fenced(String why) -> {
-        log.error("{}: ending the task here", why);
-        init.killAll();
-        throw new End(ExitCodes.DUMP, null);
+        // a run that has saved its task or recorded its end is rightly followed by another
+        if (!ending && finalDump && dumper.committing()) {
+          fenced = Optional.of(why);
+        } else if (!ending) {
+          fence(why);
+        }
+        yield Optional.empty();
       }
       case Checkpoint request -> {
         checkpoint(request);
@@ -469,8 +549,14 @@ public final class Engine {
     };
   }
 
+  private void fence(String why) throws InitException {
+    log.error("{}: ending the task here", why);
+    init.killAll();
+    throw new End(ExitCodes.DUMP, null);
+  }
+
   private long untilNextSnapshot() {
-    if (nextSnapshot == Long.MAX_VALUE || busy) {
+    if (nextSnapshot == Long.MAX_VALUE || busy || ending) {
       return 3_600_000;
     }
     return Math.max(0, nextSnapshot - System.nanoTime() / 1_000_000);
@@ -547,6 +633,9 @@ public final class Engine {
         throw new End(ExitCodes.DUMP, null);
       }
     }
+    if (fenced.isPresent()) {
+      fence(fenced.get());
+    }
     if (pendingEnd.isPresent()) {
       return taskExited(pendingEnd.get());
     }
@@ -573,46 +662,34 @@ public final class Engine {
   }
 
   private int commitEnd(int code) {
-    long giveUp = System.nanoTime() / 1_000_000 + END_PATIENCE;
-    while (true) {
-      try {
-        DumpMetadata last =
-            metadata.update(
-                context.ownerId(),
-                d ->
-                    d.withTask(
-                            new DumpMetadata.Task(
-                                DumpMetadata.TaskState.ENDED,
-                                code,
-                                clock.millis(),
-                                d.task().generation()))
-                        .released());
-        new Catalog(store).removeImages(last);
-        return code;
-      } catch (SnapshotException e) {
-        log.error(
-            "the task ended with exit code {}, but that could not be recorded: {}",
-            code,
-            e.getMessage());
-        return code;
-      } catch (StoreException e) {
-        if (!e.retryable() || System.nanoTime() / 1_000_000 > giveUp) {
-          log.error(
-              "the task ended with exit code {}, but that could not be recorded in {}; another run of it would go on from its newest snapshot: {}",
-              code,
-              options.store(),
-              e.getMessage());
-          return code;
-        }
-        log.warn("recording the task's end failed, trying again: {}", e.getMessage());
-        try {
-          Thread.sleep(Duration.ofSeconds(2));
-        } catch (InterruptedException interrupted) {
-          Thread.currentThread().interrupt();
-          return code;
-        }
-      }
+    DumpMetadata last;
+    try {
+      last =
+          metadata.update(
+              context.ownerId(),
+              d ->
+                  d.withTask(
+                          new DumpMetadata.Task(
+                              DumpMetadata.TaskState.ENDED,
+                              code,
+                              clock.millis(),
+                              d.task().generation()))
+                      .released());
+    } catch (StoreException | SnapshotException e) {
+      log.error(
+          "the task ended with exit code {}, but that could not be recorded in {}; another run of it would go on from its newest snapshot: {}",
+          code,
+          options.store(),
+          e.getMessage());
+      return code;
     }
+    try {
+      new Catalog(store).removeImages(last);
+    } catch (StoreException e) {
+      log.warn(
+          "the snapshots of the task, which has ended, could not be removed: {}", e.getMessage());
+    }
+    return code;
   }
 
   private Optional<Integer> signalled(String name) throws IOException {
@@ -628,7 +705,14 @@ public final class Engine {
       log.info("{} while the final dump is under way: the dump goes on", name);
       return Optional.empty();
     }
-    init.signal(taskPid, number);
+    try {
+      init.signal(taskPid, number);
+    } catch (InitException e) {
+      if (e.errno() != InitClient.ESRCH) {
+        throw e;
+      }
+      log.info("{} came when the task had just ended", name);
+    }
     return Optional.empty();
   }
 
