@@ -64,11 +64,16 @@ public final class Main implements Callable<Integer> {
   }
 
   static int execute(String... args) {
+    return line().execute(args);
+  }
+
+  static CommandLine line() {
     CommandLine line = new CommandLine(new Main());
+    line.setExpandAtFiles(false); // an @file is the task's own argument
     line.setExecutionExceptionHandler((e, command, parsed) -> failed(e, command));
     line.setParameterExceptionHandler(Main::misused);
     line.setUsageHelpAutoWidth(true);
-    return line.execute(args);
+    return line;
   }
 
   private static int misused(ParameterException e, String[] args) {

@@ -47,6 +47,9 @@ public final class Sizes {
               case 'g' -> 30;
               default -> 0;
             };
+    if (number > Long.MAX_VALUE >> shift) {
+      throw new IllegalArgumentException("not a usable size: " + text);
+    }
     return number << shift;
   }
 }
