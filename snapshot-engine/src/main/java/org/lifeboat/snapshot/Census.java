@@ -100,10 +100,8 @@ public final class Census {
     for (long pid : own) {
       known.addAll(tree(pid));
     }
-    for (Entry process : processes.values()) {
-      if (process.parent() == 0 && process.pid() != 1) {
-        known.addAll(tree(process.pid()));
-      }
+    for (Entry visitor : visitors()) {
+      known.add(visitor.pid());
     }
     List<Entry> strangers = new ArrayList<>();
     for (Entry process : processes.values()) {
@@ -112,6 +110,19 @@ public final class Census {
       }
     }
     return strangers;
+  }
+
+  /** Who entered the namespace from outside, and what they started. */
+  public List<Entry> visitors() {
+    List<Entry> visitors = new ArrayList<>();
+    for (Entry process : processes.values()) {
+      if (process.parent() == 0 && process.pid() != 1) {
+        for (long pid : tree(process.pid())) {
+          visitors.add(processes.get(pid));
+        }
+      }
+    }
+    return visitors;
   }
 
   /** Which of these ids are taken by a process or thread, with the name of the process. */

@@ -121,15 +121,16 @@ public final class Dumper {
   /**
    * Ends a dump that an engine which died had begun, with CRIU still there: makes the store say
    * whether it is committed, tells that to the hook, and waits for CRIU.
+   *
+   * @param isFinal a leave-running dump is not committed before CRIU has ended, and its tree goes
+   *     on in any case
    */
   public DumpResult recover(String spawnId, int id, boolean isFinal) {
     long start = System.nanoTime();
-    recovering = true;
-    // what is sealed lacks nothing of the tree any more: it may be thawed, and the upload goes on
-    boolean sealed = !isFinal && isSealed(id);
     boolean committed;
+    recovering = true;
     try {
-      committed = !sealed && decide(id);
+      committed = isFinal && decide(id);
     } catch (SnapshotException e) {
       // the hook stays unanswered and the tree frozen until it is killed: it lives elsewhere
       return DumpResult.failure(id, !isFinal, e.getMessage(), true, 0);
@@ -137,109 +138,25 @@ public final class Dumper {
     log.info(
         "dump {} was under way when the engine died: {}",
         id,
-        committed
-            ? "it was committed, CRIU may finish"
-            : sealed ? "its upload goes on" : "it is given up");
-    context
-        .hooks()
-        .handler((action, images) -> committed || sealed || !action.equals("post-dump") ? 0 : 1);
-    boolean finished = false;
+        committed ? "it was committed, CRIU may finish" : "it is given up");
+    context.hooks().handler((action, images) -> committed || !action.equals("post-dump") ? 0 : 1);
     try {
-      finished = context.children().end(spawnId).get().success();
+      context.children().end(spawnId).get();
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     } catch (ExecutionException e) {
       log.warn("waiting for CRIU failed: {}", e.getCause().getMessage());
     }
     long elapsed = (System.nanoTime() - start) / 1_000_000;
-    if (committed) {
-      return new DumpResult(true, 0, id, !isFinal, null, false, 0, 0, 0, 0, 0, elapsed);
+    if (!committed) {
+      return resume(id, isFinal, elapsed);
     }
-    return sealed && finished ? resume(id, elapsed) : giveUpTorn(id, !isFinal, elapsed);
-  }
-
-  private boolean isSealed(int id) {
-    try {
-      return SealedDump.find(context, id).isPresent();
-    } catch (IOException e) {
-      log.warn("dump {} cannot be taken up: {}", id, e.getMessage());
-      return false;
-    }
-  }
-
-  /** Finishes a leave-running dump that an engine which died had sealed, or gives it up. */
-  public DumpResult resume(int id, long elapsed) {
-    try {
-      Optional<SealedDump> sealed = SealedDump.find(context, id);
-      if (sealed.isPresent()) {
-        log.info("dump {} was sealed when the engine died: its upload goes on", id);
-        sealed.get().resumePacks(UPLOADS);
-        sealed.get().upload(new Transfer(context.store(), UPLOADS));
-        DumpMetadata.Dump done =
-            sealed.get().commit(false, MetadataStore.Pause.upTo(COMMIT_PATIENCE));
-        Folders.delete(SealedDump.folder(context, id));
-        Manifest manifest = sealed.get().manifest();
-        return new DumpResult(
-            true,
-            0,
-            id,
-            true,
-            null,
-            false,
-            done.rawBytes(),
-            done.storedBytes(),
-            manifest.fileBytes(),
-            manifest.processes(),
-            done.frozenMicros(),
-            elapsed);
-      }
-    } catch (SnapshotException e) {
-      if (e.kind() == SnapshotException.Kind.OWNER_LOST) {
-        return DumpResult.failure(id, true, e.getMessage(), true, elapsed);
-      }
-      log.warn("dump {} cannot be finished: {}", id, e.getMessage());
-    } catch (IOException e) {
-      log.warn("dump {} cannot be finished: {}", id, e.getMessage());
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
-    }
-    return giveUpTorn(id, true, elapsed);
-  }
-
-  private DumpResult giveUpTorn(int id, boolean leaveRunning, long elapsed) {
-    if (fail(id, ENGINE_DIED)) {
-      removeRemains(id);
-    }
-    try {
-      SealedDump.discard(context, SealedDump.folder(context, id));
-    } catch (IOException e) {
-      log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
-    }
-    return DumpResult.failure(id, leaveRunning, ENGINE_DIED, false, elapsed);
+    return new DumpResult(true, 0, id, !isFinal, null, false, 0, 0, 0, 0, 0, elapsed);
   }
 
   /**
-   * Throws away what a run that was killed had left in the cache, and what it had begun in the
-   * store.
-   */
-  public void clearCache() throws IOException {
-    if (Files.isDirectory(context.cache())) {
-      try (DirectoryStream<Path> dumps = Files.newDirectoryStream(context.cache(), "dump-*")) {
-        for (Path dump : dumps) {
-          try {
-            SealedDump.discard(context, dump);
-          } catch (StoreException e) {
-            log.warn("what {} had begun to upload could not be aborted: {}", dump, e.getMessage());
-          }
-        }
-      }
-    }
-    Folders.delete(context.cache());
-  }
-
-  /**
-   * Whether a dead engine's dump is committed: written, not just read, for its commit may still be
-   * on its way and is shut out so.
+   * Whether a dead engine's final dump is committed: written, not just read, for its commit may
+   * still be on its way and is shut out so.
    *
    * @throws SnapshotException of kind OWNER_LOST only: everything else is waited out
    */
@@ -275,8 +192,81 @@ public final class Dumper {
   }
 
   /**
-   * Whether the dump that is under way has got to its commit: then its result tells what became of
-   * the task, and nothing else.
+   * Finishes a leave-running dump that an engine which died had sealed, or gives the dump up.
+   *
+   * @param isFinal a final dump is never taken up: its tree goes on
+   */
+  public DumpResult resume(int id, boolean isFinal, long elapsed) {
+    try {
+      Optional<SealedDump> sealed = isFinal ? Optional.empty() : SealedDump.find(context, id);
+      if (sealed.isPresent()) {
+        log.info("dump {} was sealed when the engine died: its upload goes on", id);
+        sealed.get().resumePacks(UPLOADS);
+        sealed.get().requirePacks();
+        sealed.get().upload(new Transfer(context.store(), UPLOADS));
+        DumpMetadata.Dump done =
+            sealed.get().commit(false, MetadataStore.Pause.upTo(COMMIT_PATIENCE));
+        Folders.delete(SealedDump.folder(context, id));
+        Manifest manifest = sealed.get().manifest();
+        return new DumpResult(
+            true,
+            0,
+            id,
+            true,
+            null,
+            false,
+            done.rawBytes(),
+            done.storedBytes(),
+            manifest.fileBytes(),
+            manifest.processes(),
+            done.frozenMicros(),
+            elapsed);
+      }
+    } catch (SnapshotException e) {
+      if (e.kind() == SnapshotException.Kind.OWNER_LOST) {
+        return DumpResult.failure(id, !isFinal, e.getMessage(), true, elapsed);
+      }
+      log.warn("dump {} cannot be finished: {}", id, e.getMessage());
+    } catch (IOException e) {
+      log.warn("dump {} cannot be finished: {}", id, e.getMessage());
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+    String why = ENGINE_DIED;
+    boolean unreferenced = fail(id, why);
+    try {
+      SealedDump.discard(context, SealedDump.folder(context, id));
+      if (unreferenced) {
+        new Catalog(context.store()).removeObjects(id);
+      }
+    } catch (IOException e) {
+      log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
+    }
+    return DumpResult.failure(id, !isFinal, why, false, elapsed);
+  }
+
+  /**
+   * Throws away what a run that was killed had left in the cache, and what it had begun in the
+   * store.
+   */
+  public void clearCache() throws IOException {
+    if (Files.isDirectory(context.cache())) {
+      try (DirectoryStream<Path> dumps = Files.newDirectoryStream(context.cache(), "dump-*")) {
+        for (Path dump : dumps) {
+          try {
+            SealedDump.discard(context, dump);
+          } catch (StoreException e) {
+            log.warn("what {} had begun to upload could not be aborted: {}", dump, e.getMessage());
+          }
+        }
+      }
+    }
+    Folders.delete(context.cache());
+  }
+
+  /**
+   * Whether the final dump that is under way has got to its commit: then its result tells what
+   * became of the task, and nothing else.
    */
   public boolean committing() {
     Job job = current.get();
@@ -298,15 +288,6 @@ public final class Dumper {
     } catch (StoreException | SnapshotException e) {
       log.warn("that dump {} failed could not be recorded: {}", id, e.getMessage());
       return false;
-    }
-  }
-
-  /** What a failed dump had brought to the store already, but for its log. */
-  private void removeRemains(int id) {
-    try {
-      new Catalog(context.store()).removeObjects(id);
-    } catch (StoreException e) {
-      log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
     }
   }
 
@@ -347,6 +328,7 @@ public final class Dumper {
     private DumpMetadata.Dump committed;
     private volatile long frozenSince = start;
     private volatile Integer vote;
+    private Thread ticker;
 
     Job(long root, DumpRequest request, Consumer<DumpProgress> progress) {
       this.root = root;
@@ -394,6 +376,7 @@ public final class Dumper {
               ReceiveObserver.NONE)) {
         receiver = opened;
         receiver.start();
+        ticker = Thread.ofVirtual().name("deadline").start(this::tick);
         context.hooks().handler(this::hook);
         String spawnId = (request.leaveRunning() ? "keep-" : "final-") + id;
         context
@@ -410,12 +393,10 @@ public final class Dumper {
         }
         if (request.leaveRunning()) {
           worker = Thread.currentThread();
-          Thread ticker = Thread.ofVirtual().name("deadline").start(this::tickUntilInterrupted);
           try {
             finish();
           } finally {
             worker = null;
-            ticker.interrupt();
           }
           thinOut();
         }
@@ -533,7 +514,6 @@ public final class Dumper {
         try {
           return end.get(500, TimeUnit.MILLISECONDS);
         } catch (TimeoutException e) {
-          tick();
           shipLog();
         } catch (ExecutionException e) {
           throw new InitException(
@@ -542,26 +522,25 @@ public final class Dumper {
       }
     }
 
+    /**
+     * Tells how far it is and looks after the deadline, on a thread of its own: no store that hangs
+     * may hold that up.
+     */
     private void tick() {
-      report();
-      if (overdue()) {
-        giveUp(
-            "its deadline of "
-                + request.deadline().orElseThrow().toSeconds()
-                + " s passed in phase "
-                + phase);
-      }
-    }
-
-    /** While the tree runs on and its snapshot is uploaded. */
-    private void tickUntilInterrupted() {
       try {
         while (true) {
           Thread.sleep(500);
-          tick();
+          report();
+          if (overdue()) {
+            giveUp(
+                "its deadline of "
+                    + request.deadline().orElseThrow().toSeconds()
+                    + " s passed in phase "
+                    + phase);
+          }
         }
       } catch (InterruptedException e) {
-        Thread.currentThread().interrupt(); // done
+        Thread.currentThread().interrupt(); // the dump has ended
       }
     }
 
@@ -606,12 +585,12 @@ public final class Dumper {
         failure = new IllegalStateException(e.toString(), e);
       } finally {
         worker = null;
-        if (vote == null) {
-          vote = stage.get() == Stage.COMMITTED ? 0 : 1;
-        }
       }
       if (ownerLost()) {
         killFrozen();
+      }
+      if (vote == null) {
+        vote = stage.get() == Stage.COMMITTED ? 0 : 1;
       }
       return vote;
     }
@@ -829,7 +808,7 @@ public final class Dumper {
       if (id > 0 && !ownerLost && stage.get() != Stage.COMMITTED) {
         boolean interrupted = Thread.interrupted();
         if (fail(id, why)) {
-          removeRemains(id);
+          removeRemains();
         }
         if (interrupted) {
           Thread.currentThread().interrupt();
@@ -839,7 +818,19 @@ public final class Dumper {
           id, request.leaveRunning(), why, ownerLost, (System.nanoTime() - start) / 1_000_000);
     }
 
+    /** What a failed dump had brought to the store already, but for its log. */
+    private void removeRemains() {
+      try {
+        new Catalog(context.store()).removeObjects(id);
+      } catch (StoreException e) {
+        log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
+      }
+    }
+
     private void cleanUp() {
+      if (ticker != null) {
+        ticker.interrupt();
+      }
       context.hooks().handler((action, path) -> action.equals("post-dump") ? 1 : 0);
       try {
         if (captured != null) {

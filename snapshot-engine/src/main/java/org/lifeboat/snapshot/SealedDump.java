@@ -130,6 +130,26 @@ final class SealedDump {
     }
   }
 
+  /**
+   * Fails unless the store has every pack whole: a final dump sends its packs beside its other work
+   * and leaves nothing of them on the disk.
+   */
+  void requirePacks() throws StoreException, SnapshotException {
+    for (Map.Entry<String, Long> pack : manifest.packs().entrySet()) {
+      if (context
+          .store()
+          .head(pack.getKey())
+          .filter(object -> object.size() == pack.getValue())
+          .isEmpty()) {
+        throw new SnapshotException(
+            SnapshotException.Kind.FAILED,
+            context.store().url().of(pack.getKey()) + " had not been stored when the engine died",
+            "",
+            null);
+      }
+    }
+  }
+
   /** Sends everything but the packs: images, index, file manifest, and the manifest last. */
   void upload(Transfer transfer) throws IOException, InterruptedException {
     List<Future<Void>> puts = new ArrayList<>();
@@ -188,15 +208,16 @@ final class SealedDump {
 
   /**
    * The commit: one conditional write. When it returns the snapshot exists; when it throws it does
-   * not.
+   * not, unless the patience ended before that was known.
    *
-   * @param pause how long is asked for an answer that was lost
    * @param release whether the run ends with it, so that the next one need not wait
    * @return the dump as it is committed
+   * @throws SnapshotException also when somebody has removed the dump meanwhile
    */
-  DumpMetadata.Dump commit(boolean release, MetadataStore.Pause pause)
+  DumpMetadata.Dump commit(boolean release, MetadataStore.Pause patience)
       throws StoreException, SnapshotException {
     byte[] bytes = SealedJson.write(manifest);
+    String digest = SealedJson.sha256(bytes);
     long now = context.clock().millis();
     DumpMetadata document =
         context
@@ -204,20 +225,30 @@ final class SealedDump {
             .update(
                 context.ownerId(),
                 d -> {
-                  if (d.dump(manifest.id()).isEmpty()
-                      || d.dump(manifest.id()).get().state() == DumpMetadata.DumpState.FAILED) {
-                    throw new IllegalStateException(
-                        "somebody removed dump " + manifest.id() + " while it was under way");
+                  if (d.dump(manifest.id()).filter(SealedDump::wanted).isEmpty()) {
+                    return d;
                   }
                   DumpMetadata next =
                       d.changing(
                           manifest.id(),
-                          dump ->
-                              dump.complete(now, manifest, bytes.length, SealedJson.sha256(bytes)));
+                          dump -> dump.complete(now, manifest, bytes.length, digest));
                   return release ? next.released() : next;
                 },
-                pause);
-    return document.dump(manifest.id()).orElseThrow();
+                patience);
+    return document
+        .dump(manifest.id())
+        .filter(SealedDump::wanted)
+        .orElseThrow(
+            () ->
+                new SnapshotException(
+                    SnapshotException.Kind.FAILED,
+                    "somebody removed dump " + manifest.id() + " while it was under way",
+                    "",
+                    null));
+  }
+
+  private static boolean wanted(DumpMetadata.Dump dump) {
+    return dump.state() != DumpMetadata.DumpState.FAILED;
   }
 
   /** What a dump that is given up had on the local disk, and began in the store. */

@@ -18,6 +18,7 @@ import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.locks.LockSupport;
 import org.lifeboat.criu.Criu;
 import org.lifeboat.criu.HookServer;
 import org.lifeboat.init.Children;
@@ -27,6 +28,7 @@ import org.lifeboat.init.InitEvent;
 import org.lifeboat.init.InitException;
 import org.lifeboat.init.WaitStatus;
 import org.lifeboat.snapshot.Catalog;
+import org.lifeboat.snapshot.Census;
 import org.lifeboat.snapshot.Context;
 import org.lifeboat.snapshot.DumpMetadata;
 import org.lifeboat.snapshot.DumpRequest;
@@ -63,6 +65,9 @@ public final class Engine {
 
   /** How long a run waits for a store that cannot be reached, while no task runs. */
   private static final Duration PATIENCE = Duration.ofSeconds(60);
+
+  /** How long the end waits for who asked for a checkpoint, in nanoseconds. */
+  private static final long CALLERS_PATIENCE = 3_000_000_000L;
 
   private final RunOptions options;
   private final Map<String, String> environment;
@@ -387,7 +392,8 @@ public final class Engine {
         worker.execute(
             () ->
                 events.add(
-                    new SnapshotDone(dumper.resume(unfinished.get().id(), 0), Optional.empty())));
+                    new SnapshotDone(
+                        dumper.resume(unfinished.get().id(), false, 0), Optional.empty())));
       }
     }
     scheduleNext();
@@ -727,6 +733,7 @@ public final class Engine {
           }
         });
     attempt(failures, this::release);
+    attempt(failures, Engine::awaitCallers);
     attempt(
         failures,
         () -> {
@@ -771,6 +778,31 @@ public final class Engine {
       Thread.currentThread().interrupt();
     }
     return code;
+  }
+
+  /**
+   * A {@code lifeboat checkpoint} that was started in the container has its answer, but would be
+   * killed with everything else before it has told it to its caller.
+   */
+  private static void awaitCallers() throws IOException {
+    Path self = Files.readSymbolicLink(Path.of("/proc/self/exe"));
+    long pid = ProcessHandle.current().pid();
+    long giveUp = System.nanoTime() + CALLERS_PATIENCE;
+    boolean waiting = true;
+    while (waiting && System.nanoTime() < giveUp) {
+      waiting = false;
+      for (Census.Entry process : Census.take().visitors()) {
+        Path exe = Path.of("/proc", Long.toString(process.pid()), "exe");
+        try {
+          waiting |= process.pid() != pid && Files.readSymbolicLink(exe).equals(self);
+        } catch (IOException e) {
+          log.debug("{} has ended: {}", process, e.getMessage());
+        }
+      }
+      if (waiting) {
+        LockSupport.parkNanos(20_000_000);
+      }
+    }
   }
 
   /** Lets the next run begin at once, where this one still owns the store. */
