@@ -42,6 +42,7 @@ import org.lifeboat.snapshot.Restorer;
 import org.lifeboat.snapshot.SnapshotException;
 import org.lifeboat.snapshot.TaskFiles;
 import org.lifeboat.store.ObjectStore;
+import org.lifeboat.store.RetryingStore;
 import org.lifeboat.store.StoreException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -65,6 +66,11 @@ public final class Engine {
 
   /** How long a run waits for a store that cannot be reached, while no task runs. */
   private static final Duration PATIENCE = Duration.ofSeconds(60);
+
+  /** How long a store that does not answer is asked again before a request fails. */
+  private static final RetryingStore.Limits PATIENCE =
+      new RetryingStore.Limits(
+          Duration.ofSeconds(60), Duration.ofMillis(200), Duration.ofSeconds(5));
 
   /** How long the end waits for who asked for a checkpoint, in nanoseconds. */
   private static final long CALLERS_PATIENCE = 3_000_000_000L;
@@ -186,7 +192,7 @@ public final class Engine {
       throw new End(ExitCodes.USAGE, "LIFEBOAT_POOL_SIZE: " + e.getMessage());
     }
     Criu criu = Criu.find(environment);
-    store = Stores.open(options.store(), environment);
+    store = new RetryingStore(Stores.open(options.store(), environment), PATIENCE);
     metadata = new MetadataStore(store, this::word, () -> MetadataStore.Pause.upTo(PATIENCE));
     ownership = new Ownership(store, metadata, clock, this::waitForSignal);
     hooks = HookServer.listen(runDirectory.resolve("hook.sock"));
