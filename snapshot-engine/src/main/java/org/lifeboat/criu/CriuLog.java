@@ -34,15 +34,15 @@ public final class CriuLog {
               "give the container CAP_CHECKPOINT_RESTORE or a writable /proc/sys"),
           rule(
               "File (\\S+) has bad size (\\d+) \\(expect (\\d+)\\)",
-              "the file $1 has $2 bytes, the task was saved with $3",
+              "the file /$1 has $2 bytes, the task was saved with $3",
               "the file came with the machine image or lies outside the saved paths: use the same image, or --preserve its folder"),
           rule(
               "File (\\S+) has bad (build-ID|mode).*",
-              "the file $1 is not the one that the task was saved with ($2 differs)",
+              "the file /$1 is not the one that the task was saved with ($2 differs)",
               "restore on the same machine image"),
           rule(
               "Can't open file (\\S+) on restore: (.*)",
-              "the file $1 that the task has open is missing here ($2)",
+              "the file /$1 that the task has open is missing here ($2)",
               "restore on the same machine image, or --preserve its folder from the start"),
           rule(
               "Connected TCP socket, consider using --tcp-established",
@@ -88,6 +88,10 @@ public final class CriuLog {
               "Unknown shit \\d+ \\(anon_inode:\\[io_uring\\]\\).*|.*io_uring.*",
               "the task uses io_uring, which cannot be checkpointed",
               "switch it off in the program, as UV_USE_IO_URING=0 does for Node.js"),
+          rule(
+              "send_fds failed \\(-22\\)",
+              "the task has a descriptor that cannot be checkpointed, as those of io_uring",
+              "switch io_uring off in the program, as UV_USE_IO_URING=0 does for Node.js"),
           rule(
               ".*anon_inode:\\[userfaultfd\\].*",
               "the task uses userfaultfd, which cannot be checkpointed",
@@ -146,7 +150,7 @@ public final class CriuLog {
               "run as root with CAP_SYS_ADMIN, SYS_PTRACE, CHECKPOINT_RESTORE, NET_ADMIN and SYS_TIME"));
 
   private static final Pattern ERROR =
-      Pattern.compile("^\\([0-9.]+\\) +(?:(\\d+): )?Error \\(([^)]*)\\): (.*)$");
+      Pattern.compile("^(?:\\([0-9.]+\\) +|pie: )(?:(\\d+): )?Error \\(([^)]*)\\): (.*)$");
 
   private CriuLog() {}
 
@@ -170,13 +174,16 @@ public final class CriuLog {
         continue;
       }
       String text = error.group(3).strip();
+      if (text.startsWith("rlimit:")) {
+        continue; // where it may not raise its limits, it says so each time and goes on
+      }
       for (Rule rule : RULES) {
         Matcher matcher = rule.pattern.matcher(text);
         if (matcher.find()) {
           return Optional.of(new Failure(fill(rule.cause, matcher), rule.remedy, line.strip()));
         }
       }
-      if (first == null && !text.startsWith("rlimit:")) {
+      if (first == null) {
         first = new Failure(text, "", line.strip());
       }
     }
@@ -210,7 +217,7 @@ public final class CriuLog {
     for (int i = matcher.groupCount(); i >= 1; i--) {
       text = text.replace("$" + i, matcher.group(i) == null ? "?" : matcher.group(i));
     }
-    return text;
+    return text.replace("//", "/"); // CRIU's paths have a slash in front, or none
   }
 
   private record Rule(Pattern pattern, String cause, String remedy) {}
