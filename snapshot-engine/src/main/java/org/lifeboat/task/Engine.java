@@ -68,9 +68,9 @@ public final class Engine {
   private static final Duration PATIENCE = Duration.ofSeconds(60);
 
   /** How long a store that does not answer is asked again before a request fails. */
-  private static final RetryingStore.Limits PATIENCE =
+  private static final RetryingStore.Limits RETRIES =
       new RetryingStore.Limits(
-          Duration.ofSeconds(60), Duration.ofMillis(200), Duration.ofSeconds(5));
+          Duration.ofSeconds(20), Duration.ofMillis(200), Duration.ofSeconds(5));
 
   /** How long the end waits for who asked for a checkpoint, in nanoseconds. */
   private static final long CALLERS_PATIENCE = 3_000_000_000L;
@@ -192,7 +192,7 @@ public final class Engine {
       throw new End(ExitCodes.USAGE, "LIFEBOAT_POOL_SIZE: " + e.getMessage());
     }
     Criu criu = Criu.find(environment);
-    store = new RetryingStore(Stores.open(options.store(), environment), PATIENCE);
+    store = new RetryingStore(Stores.open(options.store(), environment), RETRIES);
     metadata = new MetadataStore(store, this::word, () -> MetadataStore.Pause.upTo(PATIENCE));
     ownership = new Ownership(store, metadata, clock, this::waitForSignal);
     hooks = HookServer.listen(runDirectory.resolve("hook.sock"));

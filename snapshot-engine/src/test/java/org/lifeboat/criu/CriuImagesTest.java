@@ -87,7 +87,8 @@ final class CriuImagesTest {
     byte[] now = Files.readAllBytes(images.resolve("pstree.img"));
     assertArrayEquals(Arrays.copyOf(before, 8), Arrays.copyOf(now, 8));
     assertEquals(List.of(), CriuImages.joinOrphanSessions(images));
-    assertArrayEquals(now, Files.readAllBytes(images.resolve("pstree.img")), "rewritten for nothing");
+    assertArrayEquals(
+        now, Files.readAllBytes(images.resolve("pstree.img")), "rewritten for nothing");
   }
 
   @Test
@@ -181,12 +182,38 @@ final class CriuImagesTest {
   @Test
   void protoKeepsEveryFieldAndItsOrder() throws CriuException {
     byte[] message = {
-      8, (byte) 0x96, 1, // 1: varint 150
-      0x11, 1, 2, 3, 4, 5, 6, 7, 8, // 2: eight bytes
-      0x1a, 2, 'h', 'i', // 3: length-delimited
-      0x25, 1, 2, 3, 4, // 4: four bytes
-      8, (byte) 0xff, (byte) 0xff, (byte) 0xff, (byte) 0xff, (byte) 0xff, (byte) 0xff, (byte) 0xff,
-      (byte) 0xff, (byte) 0xff, 1, // 1: varint -1
+      8,
+      (byte) 0x96,
+      1, // 1: varint 150
+      0x11,
+      1,
+      2,
+      3,
+      4,
+      5,
+      6,
+      7,
+      8, // 2: eight bytes
+      0x1a,
+      2,
+      'h',
+      'i', // 3: length-delimited
+      0x25,
+      1,
+      2,
+      3,
+      4, // 4: four bytes
+      8,
+      (byte) 0xff,
+      (byte) 0xff,
+      (byte) 0xff,
+      (byte) 0xff,
+      (byte) 0xff,
+      (byte) 0xff,
+      (byte) 0xff,
+      (byte) 0xff,
+      (byte) 0xff,
+      1, // 1: varint -1
     };
     List<Proto.Field> fields = Proto.parse(message);
     assertEquals(List.of(1, 2, 3, 4, 1), fields.stream().map(Proto.Field::number).toList());

@@ -20,8 +20,7 @@ final class CriuLogTest {
   private static final String RLIMIT =
       "(00.049253) Error (criu/util.c:1534): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n";
 
-  private static final String LAST =
-      "(00.187321) Error (criu/cr-dump.c:1975): Dumping FAILED.\n";
+  private static final String LAST = "(00.187321) Error (criu/cr-dump.c:1975): Dumping FAILED.\n";
 
   @TempDir private Path folder;
 
@@ -65,7 +64,8 @@ final class CriuLogTest {
   void aKnownCauseHasARemedy() throws IOException {
     assertEquals(
         "process id 7 is taken on this host (it is tried again; if it stays so, end the process that has it, or run in a fresh container)",
-        CriuLog.explain(log("(00.185359) Error (criu/cr-restore.c:1237): Can't fork for 7: File exists\n"))
+        CriuLog.explain(
+                log("(00.185359) Error (criu/cr-restore.c:1237): Can't fork for 7: File exists\n"))
             .orElseThrow()
             .toString());
   }

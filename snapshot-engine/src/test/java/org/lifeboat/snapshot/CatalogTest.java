@@ -54,8 +54,7 @@ final class CatalogTest {
     assertEquals(1, catalog.manifest(dump).id());
     assertEquals(List.of("fpu"), catalog.manifest(dump).host().cpuFlags());
     store.copy(Layout.manifest(2), Layout.manifest(1));
-    SnapshotException e =
-        assertThrows(SnapshotException.class, () -> catalog.manifest(dump));
+    SnapshotException e = assertThrows(SnapshotException.class, () -> catalog.manifest(dump));
     assertEquals(SnapshotException.Kind.DAMAGED, e.kind());
     store.delete(Layout.manifest(1));
     assertTrue(
@@ -134,8 +133,7 @@ final class CatalogTest {
     FaultStore racing =
         new FaultStore(
             store,
-            FaultStore.once(
-                1, call -> call.operation() == Operation.PUT, new Fault.ReplyLost()));
+            FaultStore.once(1, call -> call.operation() == Operation.PUT, new Fault.ReplyLost()));
     boolean[] raced = {false};
     FaultStore outer =
         new FaultStore(

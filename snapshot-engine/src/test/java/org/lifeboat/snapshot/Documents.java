@@ -66,8 +66,7 @@ public final class Documents {
 
   /** Writes the document into the store. */
   public static void put(ObjectStore store, DumpMetadata document) throws StoreException {
-    store.put(
-        Layout.METADATA, ByteBuffer.wrap(SealedJson.write(document)), Precondition.NONE);
+    store.put(Layout.METADATA, ByteBuffer.wrap(SealedJson.write(document)), Precondition.NONE);
   }
 
   /** A manifest, with its dump, that the store vouches for; its objects are only named. */
@@ -80,8 +79,7 @@ public final class Documents {
             "test",
             List.of("sh", "-c", "echo 'a b'"),
             "/work",
-            new Manifest.Host(
-                "h", "amd64", "6.1", "4.2", 4096, "a cpu", List.of("fpu"), "an os"),
+            new Manifest.Host("h", "amd64", "6.1", "4.2", 4096, "a cpu", List.of("fpu"), "an os"),
             500,
             510,
             1,

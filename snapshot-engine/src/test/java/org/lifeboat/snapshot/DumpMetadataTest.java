@@ -23,9 +23,7 @@ final class DumpMetadataTest {
   @EnumSource(DumpState.class)
   void onlyWhatWasCommittedIsRestorable(DumpState state) {
     boolean expected =
-        state == DumpState.COMPLETE
-            || state == DumpState.RESTORING
-            || state == DumpState.RESTORED;
+        state == DumpState.COMPLETE || state == DumpState.RESTORING || state == DumpState.RESTORED;
     DumpMetadata document = of(Documents.dump(1, state, 1));
     assertEquals(expected, document.dumps().getFirst().restorable());
     assertEquals(expected ? 1 : 0, document.restorable().size());
@@ -86,7 +84,8 @@ final class DumpMetadataTest {
     assertEquals(1, of().nextId());
     assertEquals(
         8,
-        of(Documents.dump(7, DumpState.FAILED, 1), Documents.dump(2, DumpState.FAILED, 1)).nextId());
+        of(Documents.dump(7, DumpState.FAILED, 1), Documents.dump(2, DumpState.FAILED, 1))
+            .nextId());
   }
 
   @Test
@@ -128,8 +127,7 @@ final class DumpMetadataTest {
 
   @Test
   void aNewStartNamesCommandAndFolder() {
-    DumpMetadata.Task task =
-        new DumpMetadata.Task(DumpMetadata.TaskState.ACTIVE, null, 5, 2);
+    DumpMetadata.Task task = new DumpMetadata.Task(DumpMetadata.TaskState.ACTIVE, null, 5, 2);
     DumpMetadata next = of().withTask(task, List.of("new"), "/new");
     assertEquals(List.of("new"), next.command());
     assertEquals("/new", next.directory());

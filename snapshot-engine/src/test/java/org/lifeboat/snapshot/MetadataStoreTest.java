@@ -54,8 +54,7 @@ final class MetadataStoreTest {
   }
 
   private MetadataStore metadata(FaultStore.Plan plan) {
-    return new MetadataStore(
-        new FaultStore(store, plan), Documents::nonce, () -> patience(1000));
+    return new MetadataStore(new FaultStore(store, plan), Documents::nonce, () -> patience(1000));
   }
 
   private MetadataStore metadata() {
@@ -102,9 +101,7 @@ final class MetadataStoreTest {
                     metadata()
                         .update(
                             "me",
-                            d ->
-                                d.adding(
-                                    Documents.dump(id, DumpMetadata.DumpState.DUMPING, 1)))));
+                            d -> d.adding(Documents.dump(id, DumpMetadata.DumpState.DUMPING, 1)))));
       }
     }
     for (Future<DumpMetadata> write : writes) {
@@ -307,8 +304,7 @@ final class MetadataStoreTest {
     StoreException last = new StoreException(Kind.UNREACHABLE, "put", "x", "y", "", null);
     Thread.currentThread().interrupt();
     assertThrows(
-        StoreException.class,
-        () -> MetadataStore.Pause.upTo(Duration.ofHours(1)).await(last));
+        StoreException.class, () -> MetadataStore.Pause.upTo(Duration.ofHours(1)).await(last));
     assertTrue(Thread.currentThread().isInterrupted());
     MetadataStore.Pause.FOR_EVER.await(last);
     assertFalse(Thread.interrupted());

@@ -39,9 +39,12 @@ final class OwnershipTest {
 
   private MetadataStore metadata() {
     return new MetadataStore(
-        store, Documents::nonce, () -> last -> {
-          throw last;
-        });
+        store,
+        Documents::nonce,
+        () ->
+            last -> {
+              throw last;
+            });
   }
 
   private Ownership ownership(Ownership.Sleeper meanwhile) {
@@ -95,10 +98,8 @@ final class OwnershipTest {
     return metadata().read().orElseThrow().document().owner().id();
   }
 
-  private void other(int attempt, boolean released, DumpMetadata.Dump... dumps)
-      throws IOException {
-    Documents.put(
-        store, Documents.document(Documents.owner("other", attempt, released), dumps));
+  private void other(int attempt, boolean released, DumpMetadata.Dump... dumps) throws IOException {
+    Documents.put(store, Documents.document(Documents.owner("other", attempt, released), dumps));
     beat("other");
   }
 
@@ -219,8 +220,7 @@ final class OwnershipTest {
             millis -> {
               if (++rounds[0] == 1) { // another newcomer was quicker
                 try {
-                  Documents.put(
-                      store, Documents.document(Documents.owner("quicker", 0, false)));
+                  Documents.put(store, Documents.document(Documents.owner("quicker", 0, false)));
                 } catch (IOException e) {
                   throw new IllegalStateException(e);
                 }

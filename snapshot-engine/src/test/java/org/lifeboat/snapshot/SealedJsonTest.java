@@ -15,7 +15,8 @@ final class SealedJsonTest {
       Documents.document(
           Documents.owner("me", 2, true),
           Documents.dump(1, DumpMetadata.DumpState.COMPLETE, 1),
-          Documents.dump(2, DumpMetadata.DumpState.DUMPING, 1).failed("\u00e4 \"checksum\" : \"sha256:", 9));
+          Documents.dump(2, DumpMetadata.DumpState.DUMPING, 1)
+              .failed("\u00e4 \"checksum\" : \"sha256:", 9));
 
   private static DumpMetadata read(byte[] bytes) throws SnapshotException {
     return SealedJson.read(bytes, DumpMetadata.class, "the document", DumpMetadata.FORMAT);
@@ -54,8 +55,7 @@ final class SealedJsonTest {
   void aNewerFormatIsNamedAsSuch() {
     ObjectNode tree = SealedJson.mapper().valueToTree(DOCUMENT);
     tree.put("format", DumpMetadata.FORMAT + 1);
-    SnapshotException e =
-        assertThrows(SnapshotException.class, () -> read(SealedJson.write(tree)));
+    SnapshotException e = assertThrows(SnapshotException.class, () -> read(SealedJson.write(tree)));
     assertEquals(SnapshotException.Kind.NEWER_FORMAT, e.kind());
     assertTrue(e.getMessage().contains("its format is 2"), e.getMessage());
   }
@@ -64,8 +64,7 @@ final class SealedJsonTest {
   void noFormatAtAllIsDamage() {
     ObjectNode tree = SealedJson.mapper().valueToTree(DOCUMENT);
     tree.remove("format");
-    SnapshotException e =
-        assertThrows(SnapshotException.class, () -> read(SealedJson.write(tree)));
+    SnapshotException e = assertThrows(SnapshotException.class, () -> read(SealedJson.write(tree)));
     assertEquals(SnapshotException.Kind.DAMAGED, e.kind());
   }
 
@@ -81,8 +80,7 @@ final class SealedJsonTest {
   void aSealedDocumentWithoutAnOwnerIsDamage() {
     ObjectNode tree = SealedJson.mapper().valueToTree(DOCUMENT);
     tree.remove("owner");
-    SnapshotException e =
-        assertThrows(SnapshotException.class, () -> read(SealedJson.write(tree)));
+    SnapshotException e = assertThrows(SnapshotException.class, () -> read(SealedJson.write(tree)));
     assertEquals(SnapshotException.Kind.DAMAGED, e.kind());
   }
 
