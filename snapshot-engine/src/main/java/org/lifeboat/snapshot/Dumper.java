@@ -31,6 +31,7 @@ import org.lifeboat.receive.PageReceiver;
 import org.lifeboat.receive.PageSet;
 import org.lifeboat.receive.ReceiveFigures;
 import org.lifeboat.receive.ReceiveObserver;
+import org.lifeboat.receive.ReceivedPages;
 import org.lifeboat.receive.ReceiverConfig;
 import org.lifeboat.receive.SpillSink;
 import org.lifeboat.receive.UploadSink;
@@ -77,11 +78,13 @@ public final class Dumper {
   private static final long LOG_INTERVAL = 2_000_000_000L;
 
   private final Context context;
+  private final DumpObserver observer;
   private final RandomGenerator random = RandomGenerator.getDefault();
   private final AtomicReference<Job> current = new AtomicReference<>();
 
-  public Dumper(Context context) {
+  public Dumper(Context context, DumpObserver observer) {
     this.context = context;
+    this.observer = observer;
   }
 
   /**
@@ -297,7 +300,12 @@ public final class Dumper {
               pageSink,
               pageSocket(),
               folder.resolve("pages.index"),
-              ReceiveObserver.NONE)) {
+              new ReceiveObserver() {
+                @Override
+                public void received(ReceivedPages received) {
+                  observer.received(id, received);
+                }
+              })) {
         receiver = opened;
         receiver.start();
         context.hooks().handler(this::hook);
@@ -474,6 +482,7 @@ public final class Dumper {
     private int hook(String action, Path imagesOfHook) {
       if (action.equals("pre-dump")) {
         frozenSince = System.nanoTime(); // CRIU freezes the tree right behind this
+        observer.freezing(id);
       }
       if (!action.equals("post-dump")) {
         return 0;
@@ -579,6 +588,7 @@ public final class Dumper {
       try {
         committed = sealed.commit(!request.leaveRunning());
         stage.set(Stage.COMMITTED);
+        observer.committed(id);
       } finally {
         if (wasInterrupted) {
           Thread.currentThread().interrupt();

@@ -27,6 +27,7 @@ import org.lifeboat.init.WaitStatus;
 import org.lifeboat.snapshot.Catalog;
 import org.lifeboat.snapshot.Context;
 import org.lifeboat.snapshot.DumpMetadata;
+import org.lifeboat.snapshot.DumpObserver;
 import org.lifeboat.snapshot.DumpRequest;
 import org.lifeboat.snapshot.DumpResult;
 import org.lifeboat.snapshot.Dumper;
@@ -75,6 +76,7 @@ public final class Engine {
   private Children children;
   private RunRegistry registry;
   private ControlServer control;
+  private Optional<RequestLog> requests = Optional.empty();
   private ObjectStore store;
   private MetadataStore metadata;
   private Ownership ownership;
@@ -163,7 +165,8 @@ public final class Engine {
                             + options.store()
                             + " is under way on this host; stop it first, or use another --store"));
     Criu criu = Criu.find(environment);
-    store = Stores.open(options.store(), environment);
+    requests = RequestLog.of(environment);
+    store = Stores.open(options.store(), environment, requests);
     metadata = new MetadataStore(store, this::word, Engine::pause);
     ownership = new Ownership(store, metadata, clock, Thread::sleep);
     hooks = HookServer.listen(runDirectory.resolve("hook.sock"));
@@ -242,12 +245,16 @@ public final class Engine {
 
   private void prepare(Criu criu, InitClient.State state, String ownerId, long epoch)
       throws IOException {
+    List<Path> ours =
+        new ArrayList<>(
+            List.of(Stores.cache(environment), RunRegistry.base(environment), runDirectory));
+    requests.map(RequestLog::file).ifPresent(ours::add);
     Path cache = Stores.cache(environment).resolve(RunRegistry.hash(options.store()));
     TaskFiles files =
         new TaskFiles(
             options.directory(),
             options.preserve(),
-            List.of(Stores.cache(environment), RunRegistry.base(environment), runDirectory),
+            ours,
             options.store(),
             environment,
             runDirectory.resolve("baseline"),
@@ -277,7 +284,7 @@ public final class Engine {
             state.stderrInode(),
             Version.current(),
             clock);
-    dumper = new Dumper(context);
+    dumper = new Dumper(context, requests.<DumpObserver>map(log -> log).orElse(DumpObserver.NONE));
     watch = new OwnerWatch(ownership, metadata, ownerId, why -> events.add(new Fenced(why)));
     watch.start();
   }
