@@ -40,6 +40,7 @@ import org.lifeboat.snapshot.SnapshotException;
 import org.lifeboat.snapshot.TaskFiles;
 import org.lifeboat.store.ObjectStore;
 import org.lifeboat.store.StoreException;
+import org.lifeboat.sys.Libc;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -459,6 +460,7 @@ public final class Engine {
         taskPid = pid;
         busy = false;
         scheduleNext();
+        worker.execute(Libc::prepareReading); // so that no frozen task has to wait for it
         yield Optional.empty();
       }
       case StartFailed(int code, String why) -> throw new End(code, why);
