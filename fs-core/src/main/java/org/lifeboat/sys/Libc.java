@@ -57,73 +57,82 @@ public final class Libc {
   private static final StructLayout STATE = Linker.Option.captureStateLayout();
   private static final VarHandle ERRNO = STATE.varHandle(PathElement.groupElement("errno"));
 
-  private static final MethodHandle OPEN =
-      variadic("open", 2, FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
-  private static final MethodHandle CLOSE =
-      call("close", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
-  private static final MethodHandle PREAD =
-      call("pread", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG));
-  private static final MethodHandle PWRITE =
-      call("pwrite", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG));
-  private static final MethodHandle LSEEK =
-      call("lseek", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT));
-  private static final MethodHandle FTRUNCATE =
-      call("ftruncate", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG));
-  private static final MethodHandle FSYNC =
-      call("fsync", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
-  private static final MethodHandle FLOCK =
-      call("flock", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT));
-  private static final MethodHandle SYNCFS =
-      call("syncfs", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
-  private static final MethodHandle IOCTL =
-      variadic("ioctl", 2, FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG));
-  private static final MethodHandle STATX =
-      call(
-          "statx", FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, ADDRESS));
-  private static final MethodHandle STATFS =
-      call("statfs", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-  private static final MethodHandle GETDENTS =
-      call("getdents64", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG));
-  private static final MethodHandle READLINK =
-      call("readlink", FunctionDescriptor.of(JAVA_LONG, ADDRESS, ADDRESS, JAVA_LONG));
-  private static final MethodHandle REALPATH =
-      call("realpath", FunctionDescriptor.of(ADDRESS, ADDRESS, ADDRESS));
-  private static final MethodHandle MKDIR =
-      call("mkdir", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
-  private static final MethodHandle RMDIR = call("rmdir", FunctionDescriptor.of(JAVA_INT, ADDRESS));
-  private static final MethodHandle UNLINK =
-      call("unlink", FunctionDescriptor.of(JAVA_INT, ADDRESS));
-  private static final MethodHandle SYMLINK =
-      call("symlink", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-  private static final MethodHandle LINK =
-      call("link", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-  private static final MethodHandle RENAME =
-      call("rename", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-  private static final MethodHandle RENAMEAT2 =
-      call(
-          "renameat2",
-          FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT));
-  private static final MethodHandle MKNOD =
-      call("mknod", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_LONG));
-  private static final MethodHandle CHMOD =
-      call("chmod", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
-  private static final MethodHandle LCHOWN =
-      call("lchown", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
-  private static final MethodHandle UTIMENSAT =
-      call("utimensat", FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, ADDRESS, JAVA_INT));
-  private static final MethodHandle FUTIMENS =
-      call("futimens", FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS));
-  private static final MethodHandle LLISTXATTR =
-      call("llistxattr", FunctionDescriptor.of(JAVA_LONG, ADDRESS, ADDRESS, JAVA_LONG));
-  private static final MethodHandle LGETXATTR =
-      call("lgetxattr", FunctionDescriptor.of(JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG));
-  private static final MethodHandle LSETXATTR =
-      call(
-          "lsetxattr",
-          FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_INT));
-  private static final MethodHandle LREMOVEXATTR =
-      call("lremovexattr", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-  private static final MethodHandle GETEUID = plain("geteuid", FunctionDescriptor.of(JAVA_INT));
+  // Linking a call costs a JVM milliseconds, so it is done in three steps, when first needed: what
+  // a
+  // walk calls, which every task's start waits for; what reading files calls; what changes them.
+
+  private static final class Walking {
+    static final MethodHandle OPEN =
+        variadic("open", 2, FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
+    static final MethodHandle CLOSE = call("close", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
+    static final MethodHandle STATX =
+        call(
+            "statx",
+            FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, ADDRESS));
+    static final MethodHandle GETDENTS =
+        call("getdents64", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG));
+    static final MethodHandle REALPATH =
+        call("realpath", FunctionDescriptor.of(ADDRESS, ADDRESS, ADDRESS));
+  }
+
+  private static final class Reading {
+    static final MethodHandle PREAD =
+        call("pread", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG));
+    static final MethodHandle LSEEK =
+        call("lseek", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT));
+    static final MethodHandle STATFS =
+        call("statfs", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
+    static final MethodHandle READLINK =
+        call("readlink", FunctionDescriptor.of(JAVA_LONG, ADDRESS, ADDRESS, JAVA_LONG));
+    static final MethodHandle LLISTXATTR =
+        call("llistxattr", FunctionDescriptor.of(JAVA_LONG, ADDRESS, ADDRESS, JAVA_LONG));
+    static final MethodHandle LGETXATTR =
+        call("lgetxattr", FunctionDescriptor.of(JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG));
+    static final MethodHandle GETEUID = plain("geteuid", FunctionDescriptor.of(JAVA_INT));
+  }
+
+  private static final class Changing {
+    static final MethodHandle PWRITE =
+        call("pwrite", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG));
+    static final MethodHandle FTRUNCATE =
+        call("ftruncate", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG));
+    static final MethodHandle FSYNC = call("fsync", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
+    static final MethodHandle FLOCK =
+        call("flock", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT));
+    static final MethodHandle SYNCFS = call("syncfs", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
+    static final MethodHandle IOCTL =
+        variadic("ioctl", 2, FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG));
+    static final MethodHandle MKDIR =
+        call("mkdir", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
+    static final MethodHandle RMDIR = call("rmdir", FunctionDescriptor.of(JAVA_INT, ADDRESS));
+    static final MethodHandle UNLINK = call("unlink", FunctionDescriptor.of(JAVA_INT, ADDRESS));
+    static final MethodHandle SYMLINK =
+        call("symlink", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
+    static final MethodHandle LINK =
+        call("link", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
+    static final MethodHandle RENAME =
+        call("rename", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
+    static final MethodHandle RENAMEAT2 =
+        call(
+            "renameat2",
+            FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT));
+    static final MethodHandle MKNOD =
+        call("mknod", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_LONG));
+    static final MethodHandle CHMOD =
+        call("chmod", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
+    static final MethodHandle LCHOWN =
+        call("lchown", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
+    static final MethodHandle UTIMENSAT =
+        call("utimensat", FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, ADDRESS, JAVA_INT));
+    static final MethodHandle FUTIMENS =
+        call("futimens", FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS));
+    static final MethodHandle LSETXATTR =
+        call(
+            "lsetxattr",
+            FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_INT));
+    static final MethodHandle LREMOVEXATTR =
+        call("lremovexattr", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
+  }
 
   private static final int LOCK_EX = 2;
   private static final int LOCK_NB = 4;
@@ -177,6 +186,11 @@ public final class Libc {
         name, type, Linker.Option.captureCallState("errno"), Linker.Option.firstVariadicArg(first));
   }
 
+  /** Links what reading files will need, before somebody waits for that; true. */
+  public static boolean prepareReading() {
+    return Reading.PREAD != null;
+  }
+
   private static RuntimeException impossible(Throwable thrown) {
     if (thrown instanceof Error error) {
       throw error;
@@ -225,7 +239,7 @@ public final class Libc {
     MemorySegment name = put(s.path, path.raw(), "open", path);
     while (true) {
       try {
-        int fd = (int) OPEN.invokeExact(s.state, name, flags, mode);
+        int fd = (int) Walking.OPEN.invokeExact(s.state, name, flags, mode);
         if (fd >= 0) {
           return fd;
         }
@@ -240,14 +254,14 @@ public final class Libc {
 
   static void close(int fd, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    invoke(s, "close", path, () -> (int) CLOSE.invokeExact(s.state, fd));
+    invoke(s, "close", path, () -> (int) Walking.CLOSE.invokeExact(s.state, fd));
   }
 
   static int pread(int fd, BytePath path, MemorySegment into, long offset) throws ErrnoException {
     Scratch s = SCRATCH.get();
     while (true) {
       try {
-        long n = (long) PREAD.invokeExact(s.state, fd, into, into.byteSize(), offset);
+        long n = (long) Reading.PREAD.invokeExact(s.state, fd, into, into.byteSize(), offset);
         if (n >= 0) {
           return (int) n;
         }
@@ -264,7 +278,7 @@ public final class Libc {
     Scratch s = SCRATCH.get();
     while (true) {
       try {
-        long n = (long) PWRITE.invokeExact(s.state, fd, from, from.byteSize(), offset);
+        long n = (long) Changing.PWRITE.invokeExact(s.state, fd, from, from.byteSize(), offset);
         if (n >= 0) {
           return n;
         }
@@ -281,7 +295,7 @@ public final class Libc {
   static long lseek(int fd, BytePath path, long offset, int whence) throws ErrnoException {
     Scratch s = SCRATCH.get();
     try {
-      long at = (long) LSEEK.invokeExact(s.state, fd, offset, whence);
+      long at = (long) Reading.LSEEK.invokeExact(s.state, fd, offset, whence);
       if (at < 0 && s.errno() == Errno.ENXIO.number()) {
         return -1;
       }
@@ -295,24 +309,25 @@ public final class Libc {
 
   static void ftruncate(int fd, BytePath path, long size) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    invoke(s, "ftruncate", path, () -> (int) FTRUNCATE.invokeExact(s.state, fd, size));
+    invoke(s, "ftruncate", path, () -> (int) Changing.FTRUNCATE.invokeExact(s.state, fd, size));
   }
 
   static void fsync(int fd, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    invoke(s, "fsync", path, () -> (int) FSYNC.invokeExact(s.state, fd));
+    invoke(s, "fsync", path, () -> (int) Changing.FSYNC.invokeExact(s.state, fd));
   }
 
   static void syncfs(int fd, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    invoke(s, "syncfs", path, () -> (int) SYNCFS.invokeExact(s.state, fd));
+    invoke(s, "syncfs", path, () -> (int) Changing.SYNCFS.invokeExact(s.state, fd));
   }
 
   /** Takes flock(2)'s exclusive lock; false when another open file has it. */
   static boolean tryFlock(int fd, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
     try {
-      invoke(s, "flock", path, () -> (int) FLOCK.invokeExact(s.state, fd, LOCK_EX | LOCK_NB));
+      invoke(
+          s, "flock", path, () -> (int) Changing.FLOCK.invokeExact(s.state, fd, LOCK_EX | LOCK_NB));
       return true;
     } catch (ErrnoException e) {
       if (e.errno() == Errno.EAGAIN) {
@@ -328,7 +343,7 @@ public final class Libc {
         s,
         "ioctl FICLONE",
         path,
-        () -> (int) IOCTL.invokeExact(s.state, fd, FICLONE, (long) source));
+        () -> (int) Changing.IOCTL.invokeExact(s.state, fd, FICLONE, (long) source));
   }
 
   static Stat fstat(int fd, BytePath path) throws ErrnoException {
@@ -340,7 +355,7 @@ public final class Libc {
         path,
         () ->
             (int)
-                STATX.invokeExact(
+                Walking.STATX.invokeExact(
                     s.state, fd, s.path, AT_EMPTY_PATH, STATX_BASIC_STATS_AND_MOUNT, s.struct));
     return statOf(s.struct);
   }
@@ -376,7 +391,7 @@ public final class Libc {
         path,
         () ->
             (int)
-                STATX.invokeExact(
+                Walking.STATX.invokeExact(
                     s.state, AT_FDCWD, name, flags, STATX_BASIC_STATS_AND_MOUNT, s.struct));
     return statOf(s.struct);
   }
@@ -412,7 +427,7 @@ public final class Libc {
   public static FileSystemStat statfs(BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
     MemorySegment name = put(s.path, path.raw(), "statfs", path);
-    invoke(s, "statfs", path, () -> (int) STATFS.invokeExact(s.state, name, s.struct));
+    invoke(s, "statfs", path, () -> (int) Reading.STATFS.invokeExact(s.state, name, s.struct));
     long unit = s.struct.get(JAVA_LONG, 72);
     if (unit == 0) {
       unit = s.struct.get(JAVA_LONG, 8);
@@ -433,7 +448,9 @@ public final class Libc {
       while (true) {
         long n;
         try {
-          n = (long) GETDENTS.invokeExact(s.state, open.fd(), s.buffer, s.buffer.byteSize());
+          n =
+              (long)
+                  Walking.GETDENTS.invokeExact(s.state, open.fd(), s.buffer, s.buffer.byteSize());
         } catch (Throwable e) {
           throw impossible(e);
         }
@@ -465,7 +482,7 @@ public final class Libc {
     MemorySegment name = put(s.path, path.raw(), "readlink", path);
     long n;
     try {
-      n = (long) READLINK.invokeExact(s.state, name, s.buffer, s.buffer.byteSize());
+      n = (long) Reading.READLINK.invokeExact(s.state, name, s.buffer, s.buffer.byteSize());
     } catch (Throwable e) {
       throw impossible(e);
     }
@@ -477,7 +494,7 @@ public final class Libc {
     Scratch s = SCRATCH.get();
     MemorySegment name = put(s.path, path.raw(), "realpath", path);
     try {
-      MemorySegment result = (MemorySegment) REALPATH.invokeExact(s.state, name, s.buffer);
+      MemorySegment result = (MemorySegment) Walking.REALPATH.invokeExact(s.state, name, s.buffer);
       check(result.address() == 0 ? -1 : 0, s, "realpath", path);
     } catch (ErrnoException e) {
       throw e;
@@ -500,19 +517,19 @@ public final class Libc {
   public static void mkdir(BytePath path, int mode) throws ErrnoException {
     Scratch s = SCRATCH.get();
     MemorySegment name = put(s.path, path.raw(), "mkdir", path);
-    invoke(s, "mkdir", path, () -> (int) MKDIR.invokeExact(s.state, name, mode));
+    invoke(s, "mkdir", path, () -> (int) Changing.MKDIR.invokeExact(s.state, name, mode));
   }
 
   public static void rmdir(BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
     MemorySegment name = put(s.path, path.raw(), "rmdir", path);
-    invoke(s, "rmdir", path, () -> (int) RMDIR.invokeExact(s.state, name));
+    invoke(s, "rmdir", path, () -> (int) Changing.RMDIR.invokeExact(s.state, name));
   }
 
   public static void unlink(BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
     MemorySegment name = put(s.path, path.raw(), "unlink", path);
-    invoke(s, "unlink", path, () -> (int) UNLINK.invokeExact(s.state, name));
+    invoke(s, "unlink", path, () -> (int) Changing.UNLINK.invokeExact(s.state, name));
   }
 
   /** Makes {@code path} a symbolic link with that target. */
@@ -520,7 +537,7 @@ public final class Libc {
     Scratch s = SCRATCH.get();
     MemorySegment content = put(s.other, target, "symlink", path);
     MemorySegment name = put(s.path, path.raw(), "symlink", path);
-    invoke(s, "symlink", path, () -> (int) SYMLINK.invokeExact(s.state, content, name));
+    invoke(s, "symlink", path, () -> (int) Changing.SYMLINK.invokeExact(s.state, content, name));
   }
 
   /** Gives {@code existing} a second name. */
@@ -528,7 +545,11 @@ public final class Libc {
     Scratch s = SCRATCH.get();
     MemorySegment from = put(s.other, existing.raw(), "link", existing);
     MemorySegment to = put(s.path, path.raw(), "link", path);
-    invoke(s, "link", existing + " -> " + path, () -> (int) LINK.invokeExact(s.state, from, to));
+    invoke(
+        s,
+        "link",
+        existing + " -> " + path,
+        () -> (int) Changing.LINK.invokeExact(s.state, from, to));
   }
 
   /** Renames, replacing what is at {@code to}; does nothing if both are the same inode. */
@@ -536,7 +557,7 @@ public final class Libc {
     Scratch s = SCRATCH.get();
     MemorySegment a = put(s.other, from.raw(), "rename", from);
     MemorySegment b = put(s.path, to.raw(), "rename", to);
-    invoke(s, "rename", from + " -> " + to, () -> (int) RENAME.invokeExact(s.state, a, b));
+    invoke(s, "rename", from + " -> " + to, () -> (int) Changing.RENAME.invokeExact(s.state, a, b));
   }
 
   /** Renames; EEXIST if {@code to} is taken. EINVAL where the file system can't promise that. */
@@ -548,7 +569,10 @@ public final class Libc {
         s,
         "rename",
         from + " -> " + to,
-        () -> (int) RENAMEAT2.invokeExact(s.state, AT_FDCWD, a, AT_FDCWD, b, RENAME_NOREPLACE));
+        () ->
+            (int)
+                Changing.RENAMEAT2.invokeExact(
+                    s.state, AT_FDCWD, a, AT_FDCWD, b, RENAME_NOREPLACE));
   }
 
   /**
@@ -567,21 +591,21 @@ public final class Libc {
             | ((major & 0xfff) << 8)
             | ((minor & ~0xffL) << 12)
             | ((major & ~0xfffL) << 32);
-    invoke(s, "mknod", path, () -> (int) MKNOD.invokeExact(s.state, name, mode, encoded));
+    invoke(s, "mknod", path, () -> (int) Changing.MKNOD.invokeExact(s.state, name, mode, encoded));
   }
 
   /** Sets the permission bits; follows symbolic links, which have none of their own. */
   public static void chmod(BytePath path, int permissions) throws ErrnoException {
     Scratch s = SCRATCH.get();
     MemorySegment name = put(s.path, path.raw(), "chmod", path);
-    invoke(s, "chmod", path, () -> (int) CHMOD.invokeExact(s.state, name, permissions));
+    invoke(s, "chmod", path, () -> (int) Changing.CHMOD.invokeExact(s.state, name, permissions));
   }
 
   /** Sets owner and group; the kernel then clears setuid, setgid and file capabilities. */
   public static void lchown(BytePath path, int uid, int gid) throws ErrnoException {
     Scratch s = SCRATCH.get();
     MemorySegment name = put(s.path, path.raw(), "lchown", path);
-    invoke(s, "lchown", path, () -> (int) LCHOWN.invokeExact(s.state, name, uid, gid));
+    invoke(s, "lchown", path, () -> (int) Changing.LCHOWN.invokeExact(s.state, name, uid, gid));
   }
 
   /** Sets the time of the last change of content; leaves the time of access alone. */
@@ -593,13 +617,16 @@ public final class Libc {
         s,
         "utimensat",
         path,
-        () -> (int) UTIMENSAT.invokeExact(s.state, AT_FDCWD, name, times, AT_SYMLINK_NOFOLLOW));
+        () ->
+            (int)
+                Changing.UTIMENSAT.invokeExact(
+                    s.state, AT_FDCWD, name, times, AT_SYMLINK_NOFOLLOW));
   }
 
   static void futimens(int fd, BytePath path, Instant mtime) throws ErrnoException {
     Scratch s = SCRATCH.get();
     MemorySegment times = times(s.struct, mtime);
-    invoke(s, "futimens", path, () -> (int) FUTIMENS.invokeExact(s.state, fd, times));
+    invoke(s, "futimens", path, () -> (int) Changing.FUTIMENS.invokeExact(s.state, fd, times));
   }
 
   private static MemorySegment times(MemorySegment struct, Instant mtime) {
@@ -616,7 +643,7 @@ public final class Libc {
     MemorySegment name = put(s.path, path.raw(), "llistxattr", path);
     long n;
     try {
-      n = (long) LLISTXATTR.invokeExact(s.state, name, s.buffer, s.buffer.byteSize());
+      n = (long) Reading.LLISTXATTR.invokeExact(s.state, name, s.buffer, s.buffer.byteSize());
     } catch (Throwable e) {
       throw impossible(e);
     }
@@ -642,7 +669,7 @@ public final class Libc {
     MemorySegment key = put(s.other, attribute, "lgetxattr", path);
     long n;
     try {
-      n = (long) LGETXATTR.invokeExact(s.state, name, key, s.buffer, s.buffer.byteSize());
+      n = (long) Reading.LGETXATTR.invokeExact(s.state, name, key, s.buffer, s.buffer.byteSize());
     } catch (Throwable e) {
       throw impossible(e);
     }
@@ -662,20 +689,24 @@ public final class Libc {
         s,
         "lsetxattr",
         path,
-        () -> (int) LSETXATTR.invokeExact(s.state, name, key, s.buffer, (long) value.length, 0));
+        () ->
+            (int)
+                Changing.LSETXATTR.invokeExact(
+                    s.state, name, key, s.buffer, (long) value.length, 0));
   }
 
   public static void removeXattr(BytePath path, byte[] attribute) throws ErrnoException {
     Scratch s = SCRATCH.get();
     MemorySegment name = put(s.path, path.raw(), "lremovexattr", path);
     MemorySegment key = put(s.other, attribute, "lremovexattr", path);
-    invoke(s, "lremovexattr", path, () -> (int) LREMOVEXATTR.invokeExact(s.state, name, key));
+    invoke(
+        s, "lremovexattr", path, () -> (int) Changing.LREMOVEXATTR.invokeExact(s.state, name, key));
   }
 
   /** The effective user id. */
   public static int geteuid() {
     try {
-      return (int) GETEUID.invokeExact();
+      return (int) Reading.GETEUID.invokeExact();
     } catch (Throwable e) {
       throw impossible(e);
     }

@@ -40,8 +40,8 @@ import picocli.CommandLine.Spec;
       "",
       "Settings (environment): LIFEBOAT_CACHE_LOCATION (default /var/cache/lifeboat),",
       "LIFEBOAT_POOL_SIZE (memory for a dump, default 256m), LIFEBOAT_CRIU (the criu to use),",
-      "LIFEBOAT_LOG_LEVEL (error, warn, info, debug); for s3:// the AWS variables and",
-      "AWS_ENDPOINT_URL_S3."
+      "LIFEBOAT_LOG_LEVEL (error, warn, info, debug), LIFEBOAT_REQUEST_LOG (a file for a line of",
+      "JSON per request to the store); for s3:// the AWS variables and AWS_ENDPOINT_URL_S3."
     })
 final class RunCommand implements Callable<Integer> {
 

@@ -32,6 +32,7 @@ import org.lifeboat.receive.PageReceiver;
 import org.lifeboat.receive.PageSet;
 import org.lifeboat.receive.ReceiveFigures;
 import org.lifeboat.receive.ReceiveObserver;
+import org.lifeboat.receive.ReceivedPages;
 import org.lifeboat.receive.ReceiverConfig;
 import org.lifeboat.receive.SpillSink;
 import org.lifeboat.receive.UploadSink;
@@ -86,12 +87,14 @@ public final class Dumper {
   private static final Duration FAIL_PATIENCE = Duration.ofSeconds(10);
 
   private final Context context;
+  private final DumpObserver observer;
   private final RandomGenerator random = RandomGenerator.getDefault();
   private final AtomicReference<Job> current = new AtomicReference<>();
   private volatile boolean recovering;
 
-  public Dumper(Context context) {
+  public Dumper(Context context, DumpObserver observer) {
     this.context = context;
+    this.observer = observer;
   }
 
   /**
@@ -373,7 +376,12 @@ public final class Dumper {
               pageSink,
               pageSocket(),
               folder.resolve("pages.index"),
-              ReceiveObserver.NONE)) {
+              new ReceiveObserver() {
+                @Override
+                public void received(ReceivedPages received) {
+                  observer.received(id, received);
+                }
+              })) {
         receiver = opened;
         receiver.start();
         ticker = Thread.ofVirtual().name("deadline").start(this::tick);
@@ -568,6 +576,7 @@ public final class Dumper {
     private int hook(String action, Path imagesOfHook) {
       if (action.equals("pre-dump")) {
         frozenSince = System.nanoTime(); // CRIU freezes the tree right behind this
+        observer.freezing(id);
       }
       if (!action.equals("post-dump")) {
         return 0;
@@ -703,6 +712,7 @@ public final class Dumper {
                     ? MetadataStore.Pause.upTo(COMMIT_PATIENCE)
                     : MetadataStore.Pause.FOR_EVER);
         stage.set(Stage.COMMITTED);
+        observer.committed(id);
       } finally {
         if (wasInterrupted) {
           Thread.currentThread().interrupt();

@@ -31,6 +31,7 @@ import org.lifeboat.snapshot.Catalog;
 import org.lifeboat.snapshot.Census;
 import org.lifeboat.snapshot.Context;
 import org.lifeboat.snapshot.DumpMetadata;
+import org.lifeboat.snapshot.DumpObserver;
 import org.lifeboat.snapshot.DumpRequest;
 import org.lifeboat.snapshot.DumpResult;
 import org.lifeboat.snapshot.Dumper;
@@ -44,6 +45,7 @@ import org.lifeboat.snapshot.TaskFiles;
 import org.lifeboat.store.ObjectStore;
 import org.lifeboat.store.RetryingStore;
 import org.lifeboat.store.StoreException;
+import org.lifeboat.sys.Libc;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -88,6 +90,7 @@ public final class Engine {
   private Children children;
   private RunRegistry registry;
   private ControlServer control;
+  private Optional<RequestLog> requests = Optional.empty();
   private ObjectStore store;
   private MetadataStore metadata;
   private Ownership ownership;
@@ -192,7 +195,8 @@ public final class Engine {
       throw new End(ExitCodes.USAGE, "LIFEBOAT_POOL_SIZE: " + e.getMessage());
     }
     Criu criu = Criu.find(environment);
-    store = new RetryingStore(Stores.open(options.store(), environment), RETRIES);
+    requests = RequestLog.of(environment);
+    store = new RetryingStore(Stores.open(options.store(), environment, requests), RETRIES);
     metadata = new MetadataStore(store, this::word, () -> MetadataStore.Pause.upTo(PATIENCE));
     ownership = new Ownership(store, metadata, clock, this::waitForSignal);
     hooks = HookServer.listen(runDirectory.resolve("hook.sock"));
@@ -311,12 +315,16 @@ public final class Engine {
 
   private void prepare(Criu criu, InitClient.State state, String ownerId, long epoch)
       throws IOException {
+    List<Path> ours =
+        new ArrayList<>(
+            List.of(Stores.cache(environment), RunRegistry.base(environment), runDirectory));
+    requests.map(RequestLog::file).ifPresent(ours::add);
     Path cache = Stores.cache(environment).resolve(RunRegistry.hash(options.store()));
     TaskFiles files =
         new TaskFiles(
             options.directory(),
             options.preserve(),
-            List.of(Stores.cache(environment), RunRegistry.base(environment), runDirectory),
+            ours,
             options.store(),
             environment,
             runDirectory.resolve("baseline"),
@@ -346,7 +354,7 @@ public final class Engine {
             state.stderrInode(),
             Version.current(),
             clock);
-    dumper = new Dumper(context);
+    dumper = new Dumper(context, requests.<DumpObserver>map(log -> log).orElse(DumpObserver.NONE));
     watch = new OwnerWatch(ownership, metadata, ownerId, why -> events.add(new Fenced(why)));
     watch.start();
   }
@@ -539,6 +547,7 @@ public final class Engine {
         taskPid = pid;
         busy = false;
         scheduleNext();
+        worker.execute(Libc::prepareReading); // so that no frozen task has to wait for it
         yield pendingEnd.isPresent() ? taskExited(pendingEnd.get()) : Optional.empty();
       }
       case StartFailed(int code, String why) -> throw new End(code, why);

@@ -2,7 +2,9 @@ package org.lifeboat.task;
 
 import java.nio.file.Path;
 import java.util.Map;
+import java.util.Optional;
 import org.lifeboat.store.ObjectStore;
+import org.lifeboat.store.ObservedStore;
 import org.lifeboat.store.StoreException;
 import org.lifeboat.store.StoreProvider;
 import org.lifeboat.store.StoreUrl;
@@ -14,9 +16,17 @@ public final class Stores {
 
   private Stores() {}
 
+  /** Opens a store; its requests are logged where the environment asks for that. */
   public static ObjectStore open(StoreUrl url, Map<String, String> environment)
       throws StoreException {
-    return StoreProvider.openUrl(url, environment);
+    return open(url, environment, RequestLog.of(environment));
+  }
+
+  static ObjectStore open(
+      StoreUrl url, Map<String, String> environment, Optional<RequestLog> requests)
+      throws StoreException {
+    ObjectStore store = StoreProvider.openUrl(url, environment);
+    return requests.<ObjectStore>map(log -> new ObservedStore(store, log)).orElse(store);
   }
 
   /** Where packs and images are kept meanwhile. */

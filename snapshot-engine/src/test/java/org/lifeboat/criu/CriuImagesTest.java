@@ -55,7 +55,7 @@ final class CriuImagesTest {
     Set<Integer> pids = new HashSet<>();
     for (CriuImages.TreeProcess process : tree) {
       assertTrue(pids.add(process.pid()), process::toString);
-      assertTrue(process == root || process.parent() == root.pid(), process::toString);
+      assertTrue(process.equals(root) || process.parent() == root.pid(), process::toString);
     }
   }
 
@@ -96,9 +96,9 @@ final class CriuImagesTest {
     connected();
     assertEquals(
         Set.of(
-            InetAddress.getByName("127.0.0.1"),
-            InetAddress.getByName("::1"),
-            InetAddress.getByName("192.0.2.2")),
+            InetAddress.ofLiteral("127.0.0.1"),
+            InetAddress.ofLiteral("::1"),
+            InetAddress.ofLiteral("192.0.2.2")),
         CriuImages.connectedAddresses(images));
   }
 

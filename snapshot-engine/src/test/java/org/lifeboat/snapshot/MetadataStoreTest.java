@@ -29,6 +29,7 @@ import org.lifeboat.store.StoreCall.Operation;
 import org.lifeboat.store.StoreException;
 import org.lifeboat.store.StoreException.Kind;
 
+@SuppressWarnings("UnnecessaryLambda") // plans of faults are compared by name
 final class MetadataStoreTest {
 
   private static final Predicate<StoreCall> PUT = call -> call.operation() == Operation.PUT;

@@ -1,0 +1,256 @@
+"""The benchmarks. Each gives its runs, as measured, and a summary: medians with the least and the greatest."""
+
+import contextlib
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import time
+
+from . import parts
+from .parts import Failed, Link, Memory, Minio, Run, check, spread
+
+MIB = 1 << 20
+GB = 1e9
+POOL = 256 * MIB  # the engine's default
+UPLOADS = 8  # the engine's
+TASK = (parts.PYTHON, str(parts.HOLD))
+
+
+@contextlib.contextmanager
+def folder(options, name):
+    """A folder that is gone afterwards, with the gigabytes in it."""
+    path = options.scratch / name
+    path.mkdir()
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def medians(runs, *names, digits=3):
+    return {name: spread([run[name] for run in runs], digits) for name in names}
+
+
+# ---- receive
+
+
+def receive(options):
+    """CRIU's pages into the engine's receiver, with a store that forgets, beside criu dump to tmpfs."""
+    runs = []
+    with folder(options, "receive") as here, Memory(here, options.size) as task:
+        for number in range(options.runs):
+            one = {"load": parts.load()}
+            small = _to_receiver(here / f"{number}-small", task, POOL)
+            large = _to_receiver(here / f"{number}-large", task, options.size + options.size // 2)
+            plain = _to_tmpfs(here / f"{number}-tmpfs", task)
+            for name, figures in (("pool_256m", small), ("pool_all", large), ("tmpfs", plain)):
+                one.update({f"{name}.{key}": value for key, value in figures.items()})
+            one["ratio_256m"] = small["gb_per_s"] / plain["gb_per_s"]
+            one["ratio_all"] = large["gb_per_s"] / plain["gb_per_s"]
+            runs.append(one)
+    names = [f"{side}.{figure}" for side in ("pool_256m", "pool_all", "tmpfs") for figure in ("gb_per_s", "frozen_s")]
+    names += ["ratio_256m", "ratio_all"]
+    names += [f"{side}.cpu_s_per_gb" for side in ("pool_256m", "pool_all")]
+    return runs, medians(runs, *names)
+
+
+def _rates(figures, size):
+    """CRIU's memwrite time is that in which it hands pages over, to a file or to the socket."""
+    written = figures["pages_written"] * os.sysconf("SC_PAGESIZE")
+    check(written >= size, f"CRIU wrote {written} bytes of a process that holds {size}")
+    return {
+        "bytes": written,
+        "gb_per_s": written / GB / (figures["memwrite_us"] / 1e6),
+        "memwrite_s": figures["memwrite_us"] / 1e6,
+        "frozen_s": figures["frozen_us"] / 1e6,
+        "command_s": figures["seconds"],
+    }
+
+
+def _to_receiver(here, task, pool):
+    here.mkdir()
+    socket = here / "page.sock"
+    arguments = (socket, here / "pages.index", max(pool, 64 * MIB), UPLOADS)
+    command = parts.java("org.lifeboat.perf.DiscardReceiver", *arguments)
+    with open(here / "receiver.log", "w+") as errors:
+        receiver = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True)
+        try:
+            line = receiver.stdout.readline()
+            if line != "ready\n":
+                errors.seek(0)
+                raise Failed("the receiver did not start: " + errors.read()[-2000:])
+            before = parts.cpu_seconds(receiver.pid)
+            with parts.page_socket(socket) as connection:
+                fd = connection.fileno()
+                figures = parts.criu_dump(
+                    task.pid, here / "images", "--page-server", "--ps-socket", str(fd), pass_fds=(fd,)
+                )
+            line = receiver.stdout.readline()
+            if not line:
+                errors.seek(0)
+                raise Failed("the receiver failed: " + errors.read()[-2000:])
+            got = json.loads(line)
+            cpu = parts.cpu_seconds(receiver.pid) - before
+            peak = parts.kib(receiver.pid, "VmHWM")
+            receiver.stdin.close()
+            check(receiver.wait(20) == 0, "the receiver ended with an error")
+        finally:
+            parts.end(receiver, signal.SIGKILL)
+    rates = _rates(figures, task.size)
+    check(got["rawBytes"] == rates["bytes"], f"CRIU sent {rates['bytes']} bytes, {got['rawBytes']} were received")
+    check(got["storedBytes"] >= task.size, f"of {task.size} incompressible bytes {got['storedBytes']} were stored")
+    shutil.rmtree(here)
+    return {
+        **rates,
+        "receiver_gb_per_s": got["rawBytes"] / GB / got["seconds"],
+        "cpu_s_per_gb": cpu / (got["rawBytes"] / GB),
+        "peak_mib": peak / 1024,
+        "waits": got["waits"],
+    }
+
+
+def _to_tmpfs(images, task):
+    figures = parts.criu_dump(task.pid, images)
+    rates = _rates(figures, task.size)
+    there = sum(file.stat().st_size for file in images.glob("pages-*.img"))
+    check(there == rates["bytes"], f"CRIU says {rates['bytes']} bytes, its files have {there}")
+    shutil.rmtree(images)
+    return rates
+
+
+# ---- a final checkpoint
+
+
+def _checkpoint(here, options, url, settings=None, prefix=()):
+    """A final checkpoint of the task by `lifeboat checkpoint`; the snapshot is verified and is not kept."""
+    settings = {"LIFEBOAT_POOL_SIZE": str(POOL), **(settings or {})}
+    ready = here / "work/ready"
+    with Run(here, url, (*TASK, options.size, ready), settings, prefix) as run:
+        run.ready(ready)
+        load = parts.load()
+        result, engine, requests = run.checkpoint()
+        run.ask("verify")
+    raw, stored = result["rawBytes"], result["storedBytes"]
+    check(raw >= options.size, f"{raw} bytes were saved of a task that holds {options.size}")
+    check(raw == requests.raw_bytes, f"{raw} bytes in the result, {requests.raw_bytes} in the log of requests")
+    check(requests.bytes >= options.size, f"{requests.bytes} bytes were sent of {options.size} incompressible ones")
+    check(requests.bytes <= stored, f"{requests.bytes} bytes of parts were sent, {stored} are in the store")
+    return {
+        "load": load,
+        "raw_bytes": raw,
+        "stored_bytes": stored,
+        "received_s": requests.received,
+        "committed_s": requests.committed,
+        "sent_before_end": requests.sent_before(requests.received) / requests.bytes,
+        "cpu_s_per_gb": engine["cpu_seconds"] / (raw / GB),
+        "gb_per_s": raw / GB / requests.committed,
+        **engine,
+        **{f"phase.{name}": seconds for name, seconds in requests.phases().items()},
+    }
+
+
+def overlap(options):
+    """How much of a final dump was in the store when CRIU sent its last page; pool 256 MiB."""
+    runs, summary = [], {}
+    for number in range(options.runs):
+        with folder(options, "overlap-minio") as here, Minio(here) as minio:
+            runs.append({"store": "MinIO", **_checkpoint(here, options, minio.url("run"), minio.settings())})
+        with folder(options, "overlap-file") as here:
+            runs.append({"store": "file", **_checkpoint(here, options, f"file://{here}/store")})
+    for store in ("MinIO", "file"):
+        of = [run for run in runs if run["store"] == store]
+        for name, value in medians(of, "sent_before_end", "received_s", "committed_s").items():
+            summary[f"{store}.{name}"] = value
+    return runs, summary
+
+
+def link(options):
+    """A final checkpoint through a link of 1 Gbit/s to MinIO, beside what iperf3 gets through it."""
+    runs = []
+    with Link("1gbit") as wire:
+        for number in range(options.runs):
+            with folder(options, "link") as here:
+                before = wire.carries(options.iperf)
+                with Minio(here, wire.SERVER, wire.server(), 9000) as minio:
+                    one = _checkpoint(here, options, minio.url("run"), minio.settings(), wire.client())
+                after = wire.carries(options.iperf)
+            wire_rate = (before + after) / 2
+            one["iperf_mb_per_s"] = wire_rate / 1e6
+            one["mb_per_s"] = one["stored_bytes"] / 1e6 / one["committed_s"]
+            one["share"] = one["mb_per_s"] / one["iperf_mb_per_s"]
+            one["share_while_parts"] = one["stored_bytes"] / one["phase.parts"] / wire_rate
+            one["lost_s"] = one["committed_s"] - one["stored_bytes"] / wire_rate
+            runs.append(one)
+    names = ["share", "mb_per_s", "iperf_mb_per_s", "committed_s", "lost_s", "share_while_parts"]
+    return runs, medians(runs, *names, *(name for name in runs[0] if name.startswith("phase.")))
+
+
+def dump(options):
+    """A final checkpoint to file://, on tmpfs: time, memory and CPU of the engine."""
+    runs = []
+    for number in range(options.runs):
+        with folder(options, "dump") as here:
+            runs.append(_checkpoint(here, options, f"file://{here}/store"))
+    return runs, medians(runs, "committed_s", "gb_per_s", "cpu_s_per_gb", "peak_mib", "resident_before_mib")
+
+
+# ---- start
+
+
+def start(options):
+    """From exec of `lifeboat run` to the task's first instruction, and the engine at rest."""
+    runs = []
+    with folder(options, "start") as here:
+        for number in range(options.starts):
+            one = {"load": parts.load()}
+            bare = _started([], here / f"bare-{number}")
+            store = here / f"store-{number}"
+            command = [parts.lifeboat(), "run", "--store", f"file://{store}", "--"]
+            one["lifeboat_ms"] = _started(command, here / f"run-{number}") * 1000
+            one["bare_ms"] = bare * 1000
+            one["added_ms"] = one["lifeboat_ms"] - one["bare_ms"]
+            runs.append(one)
+    summary = medians(runs, "lifeboat_ms", "bare_ms", "added_ms", digits=1)
+    rest = []
+    for number in range(options.runs):
+        with folder(options, "idle") as here:
+            rest.append(_at_rest(here))
+    return [*runs, *rest], {**summary, **medians(rest, "idle_rss_mib", "idle_private_mib", "idle_threads", digits=1)}
+
+
+def _started(prefix, here):
+    """Seconds from our exec to the clock that the task, date(1), reads first."""
+    here.mkdir()
+    settings = {
+        **os.environ,
+        "LIFEBOAT_RUN_BASE": str(here / "run"),
+        "LIFEBOAT_CACHE_LOCATION": str(here / "cache"),
+    }
+    began = time.time()
+    done = subprocess.run(
+        [*prefix, "date", "+%s.%N"], cwd=here, env=settings, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    check(done.returncode == 0, f"{prefix} date ended with {done.returncode}: {done.stderr[-2000:]}")
+    return float(done.stdout) - began
+
+
+def _at_rest(here):
+    ready = here / "work/ready"
+    with Run(here, f"file://{here}/store", (*TASK, MIB, ready)) as run:
+        run.ready(ready)
+        time.sleep(3)
+        engine = run.engine()
+        rollup = pathlib.Path(f"/proc/{engine}/smaps_rollup").read_text()
+        private = sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
+        return {
+            "load": parts.load(),
+            "idle_rss_mib": parts.kib(engine, "VmRSS") / 1024,
+            "idle_private_mib": private / 1024,
+            "idle_threads": int(parts.status(engine)["Threads"]),
+        }
+
+
+ALL = {"receive": receive, "overlap": overlap, "link": link, "dump": dump, "start": start}
