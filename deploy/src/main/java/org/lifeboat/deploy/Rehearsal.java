@@ -75,7 +75,8 @@ final class Rehearsal {
   }
 
   private void own() throws IOException, InterruptedException {
-    MetadataStore metadata = new MetadataStore(store, () -> "nonce", () -> {});
+    MetadataStore metadata =
+        new MetadataStore(store, () -> "nonce", () -> MetadataStore.Pause.FOR_EVER);
     Clock clock = Clock.systemUTC();
     DumpMetadata.Owner me =
         new DumpMetadata.Owner("rehearsal", HostFacts.name(), 1, 0, clock.millis(), false);
