@@ -9,6 +9,8 @@ import java.nio.file.Path;
 import java.util.List;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
 import tools.jackson.databind.JsonNode;
 
 /** A snapshot that cannot be taken costs the task nothing. */
@@ -59,19 +61,29 @@ final class FailuresIT {
     }
   }
 
-  @Test
-  void aStoreThatHangsCostsTheDeadlineAndNoMore() throws Exception {
-    try (Scene scene = new Scene("hangs", Site.Kind.VERSITYGW)) {
+  /** Before the dump has begun, and in its middle, with the tree frozen. */
+  @ParameterizedTest
+  @ValueSource(booleans = {false, true})
+  void aStoreThatHangsCostsTheDeadlineAndNoMore(boolean begun) throws Exception {
+    try (Scene scene = new Scene("hangs-" + begun, Site.Kind.VERSITYGW)) {
       Host host = scene.host();
       Program run = scene.run(host, Workload.TREE, STEPS);
       run.awaitLine("^step 3 ");
-      scene.site().freeze(true);
-      Program failed = scene.checkpoint(host, "--deadline", "4s");
-      failed.awaitLine("not saved, the task goes on");
-      failed.expect(175);
+      if (!begun) {
+        scene.site().freeze(true);
+      }
+      Program failed = scene.checkpoint(host, "--deadline", "3s");
+      if (begun) {
+        run.awaitLine("dump 1 begins");
+        scene.site().freeze(true);
+      }
       int printed = run.lines("^step ").size();
-      run.awaitLine("^step " + (printed + 2) + " ");
+      run.awaitLine("^step " + (printed + 5) + " ");
       scene.site().freeze(false);
+      failed.expect(175);
+      assertEquals(1, failed.lines("not saved, the task goes on").size(), failed::toString);
+      printed = run.lines("^step ").size();
+      run.awaitLine("^step " + (printed + 2) + " ");
       scene.checkpoint(host).expect(0);
       run.expect(75);
       host.kill();

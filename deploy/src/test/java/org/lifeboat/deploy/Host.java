@@ -36,6 +36,7 @@ final class Host implements AutoCloseable {
   private final long pid;
   private final Map<String, String> environment = new TreeMap<>();
   private final Set<String> namespaces = new HashSet<>();
+  private final List<Program> started = new ArrayList<>();
   private int programs;
 
   /**
@@ -121,7 +122,9 @@ final class Host implements AutoCloseable {
     builder.environment().clear();
     builder.environment().putAll(environment);
     builder.environment().putAll(more);
-    return new Program(name + "-" + ++programs, builder.start(), folder);
+    Program program = new Program(name + "-" + ++programs, builder.start(), folder);
+    started.add(program);
+    return program;
   }
 
   private List<String> enter() {
@@ -204,6 +207,9 @@ final class Host implements AutoCloseable {
   /** Takes it away without any notice. */
   void kill() {
     ProcessHandle.of(pid).ifPresent(ProcessHandle::destroyForcibly);
+    for (Program program : started) {
+      program.process().destroyForcibly(); // nsenter, outside; it has stopped when its child was stopped
+    }
     holder.onExit().join();
   }
 
