@@ -4,6 +4,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintWriter;
+import java.net.ConnectException;
 import java.net.StandardProtocolFamily;
 import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
@@ -44,6 +45,9 @@ import tools.jackson.databind.JsonNode;
     })
 final class CheckpointCommand implements Callable<Integer> {
 
+  /** How long the engine of a run may take to be there again. */
+  private static final Duration PATIENCE = Duration.ofSeconds(10);
+
   @Spec private CommandSpec spec;
 
   @Mixin private StoreOption store;
@@ -62,7 +66,7 @@ final class CheckpointCommand implements Callable<Integer> {
   private boolean json;
 
   @Override
-  public Integer call() throws IOException {
+  public Integer call() throws IOException, InterruptedException {
     StoreUrl url = store.url();
     PrintWriter err = spec.commandLine().getErr();
     Path socket = RunRegistry.controlSocket(RunRegistry.base(System.getenv()), url).orElse(null);
@@ -75,8 +79,7 @@ final class CheckpointCommand implements Callable<Integer> {
               + " -- CMD)");
       return ExitCodes.USAGE;
     }
-    try (SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX)) {
-      channel.connect(UnixDomainSocketAddress.of(socket));
+    try (SocketChannel channel = connect(socket)) {
       String request =
           "{\"op\":\"checkpoint\",\"leaveRunning\":"
               + leaveRunning
@@ -85,10 +88,31 @@ final class CheckpointCommand implements Callable<Integer> {
               + "}\n";
       channel.write(ByteBuffer.wrap(request.getBytes(StandardCharsets.UTF_8)));
       return follow(channel, err);
-    } catch (java.net.ConnectException e) {
+    } catch (ConnectException e) {
       err.println(
           "lifeboat: the run of " + url + " on this host does not answer: " + e.getMessage());
       return ExitCodes.USAGE;
+    }
+  }
+
+  /** Waits for an engine that has died and is being started again: until then nobody listens. */
+  private static SocketChannel connect(Path socket) throws IOException, InterruptedException {
+    long giveUp = System.nanoTime() + PATIENCE.toNanos();
+    while (true) {
+      SocketChannel channel = SocketChannel.open(StandardProtocolFamily.UNIX);
+      try {
+        channel.connect(UnixDomainSocketAddress.of(socket));
+        return channel;
+      } catch (ConnectException e) {
+        channel.close();
+        if (System.nanoTime() > giveUp) {
+          throw e;
+        }
+      } catch (IOException e) {
+        channel.close();
+        throw e;
+      }
+      Thread.sleep(100);
     }
   }
 
