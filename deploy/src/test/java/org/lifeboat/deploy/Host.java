@@ -1,6 +1,7 @@
 package org.lifeboat.deploy;
 
 import java.io.IOException;
+import java.io.InputStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -36,6 +37,10 @@ final class Host implements AutoCloseable {
   private final long pid;
   private final Map<String, String> environment = new TreeMap<>();
   private final Set<String> namespaces = new HashSet<>();
+
+  /** As long as they are open nobody else's namespaces get the same numbers. */
+  private final List<InputStream> held = new ArrayList<>();
+
   private final List<Program> started = new ArrayList<>();
   private int programs;
 
@@ -78,8 +83,9 @@ final class Host implements AutoCloseable {
                     Path.of("/proc/" + holder.pid() + "/task/" + holder.pid() + "/children"))
                 .strip());
     for (String namespace : NAMESPACES) {
-      namespaces.add(
-          Files.readSymbolicLink(Path.of("/proc/" + pid + "/ns/" + namespace)).toString());
+      Path link = Path.of("/proc/" + pid + "/ns/" + namespace);
+      namespaces.add(Files.readSymbolicLink(link).toString());
+      held.add(Files.newInputStream(link));
     }
     environment.put("PATH", PATH);
     environment.put("HOME", "/mnt/home");
@@ -231,6 +237,9 @@ final class Host implements AutoCloseable {
                   + Tools.read(process.resolve("cmdline")));
         }
       }
+    }
+    for (InputStream namespace : held) {
+      namespace.close();
     }
   }
 
