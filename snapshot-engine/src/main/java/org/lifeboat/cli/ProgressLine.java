@@ -20,12 +20,17 @@ final class ProgressLine {
   private static final long PLAIN_INTERVAL = 5000;
 
   private final PrintWriter out;
-  private final boolean terminal = onTerminal();
+  private final boolean terminal;
   private long lastPlain;
   private boolean open;
 
   ProgressLine(PrintWriter out) {
+    this(out, onTerminal());
+  }
+
+  ProgressLine(PrintWriter out, boolean terminal) {
     this.out = out;
+    this.terminal = terminal;
   }
 
   private static boolean onTerminal() {

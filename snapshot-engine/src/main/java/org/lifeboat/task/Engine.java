@@ -355,7 +355,9 @@ public final class Engine {
             Version.current(),
             clock);
     dumper = new Dumper(context, requests.<DumpObserver>map(log -> log).orElse(DumpObserver.NONE));
-    watch = new OwnerWatch(ownership, metadata, ownerId, why -> events.add(new Fenced(why)));
+    watch =
+        new OwnerWatch(
+            ownership, metadata, ownerId, Thread::sleep, why -> events.add(new Fenced(why)));
     watch.start();
   }
 

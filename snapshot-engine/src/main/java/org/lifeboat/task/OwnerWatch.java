@@ -25,9 +25,19 @@ final class OwnerWatch implements AutoCloseable {
   private final MetadataStore metadata;
   private final String ownerId;
   private final Consumer<String> lost;
+  private final Ownership.Sleeper sleeper;
   private final Thread thread = Thread.ofPlatform().daemon().name("owner").unstarted(this::loop);
 
-  OwnerWatch(Ownership ownership, MetadataStore metadata, String ownerId, Consumer<String> lost) {
+  /**
+   * @param lost is told once, in words, that the store has another owner
+   */
+  OwnerWatch(
+      Ownership ownership,
+      MetadataStore metadata,
+      String ownerId,
+      Ownership.Sleeper sleeper,
+      Consumer<String> lost) {
+    this.sleeper = sleeper;
     this.ownership = ownership;
     this.metadata = metadata;
     this.ownerId = ownerId;
@@ -42,7 +52,7 @@ final class OwnerWatch implements AutoCloseable {
     boolean failing = false;
     for (long n = 1; ; n++) {
       try {
-        Thread.sleep(Ownership.BEAT);
+        sleeper.sleep(Ownership.BEAT);
         if (n % LOOK_EVERY == 0) {
           Optional<MetadataStore.Current> now = metadata.look();
           if (now.isPresent() && !now.get().document().owner().id().equals(ownerId)) {

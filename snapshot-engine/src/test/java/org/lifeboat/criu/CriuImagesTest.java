@@ -146,7 +146,7 @@ final class CriuImagesTest {
       end += 4 + entry.length;
       ends.add(end);
     }
-    for (int length = 0; length < good.length; length++) {
+    for (int length = 0; length < good.length; length += length < 400 ? 1 : 7) {
       Files.write(file, Arrays.copyOf(good, length));
       if (!ends.contains(length)) {
         assertThrows(CriuException.class, () -> Image.read(file), length + " bytes");
@@ -160,7 +160,7 @@ final class CriuImagesTest {
     Random random = new TestData("damaged CRIU images").random();
     byte[] tree = Files.readAllBytes(daemon());
     byte[] files = Files.readAllBytes(connected());
-    for (int round = 0; round < 4000; round++) {
+    for (int round = 0; round < 1000; round++) {
       boolean first = round % 2 == 0;
       byte[] bytes = (first ? tree : files).clone();
       for (int flips = 1 + random.nextInt(4); flips > 0; flips--) {
