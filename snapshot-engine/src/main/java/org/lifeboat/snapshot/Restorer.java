@@ -361,9 +361,11 @@ public final class Restorer {
     } finally {
       context.hooks().handler((action, path) -> action.equals("post-dump") ? 1 : 0);
     }
+    if (status.success()) {
+      context.init().adopt(root); // at once: it runs, and an engine that dies now must find it
+    }
     putLog(id, logFile);
     if (status.success()) {
-      context.init().adopt(root);
       return Optional.empty();
     }
     context.init().killAll(); // what a restore that failed may have left
