@@ -78,7 +78,7 @@ final class FailuresIT {
         scene.site().freeze(true);
       }
       int printed = run.lines("^step ").size();
-      run.awaitLine("^step " + (printed + 5) + " ");
+      run.awaitLine("^step " + (printed + 40) + " "); // 4 s at least
       scene.site().freeze(false);
       failed.expect(175);
       assertEquals(1, failed.lines("not saved, the task goes on").size(), failed::toString);
