@@ -214,7 +214,9 @@ final class Host implements AutoCloseable {
   void kill() {
     ProcessHandle.of(pid).ifPresent(ProcessHandle::destroyForcibly);
     for (Program program : started) {
-      program.process().destroyForcibly(); // nsenter, outside; it has stopped when its child was stopped
+      program
+          .process()
+          .destroyForcibly(); // nsenter, outside; it has stopped when its child was stopped
     }
     holder.onExit().join();
   }
