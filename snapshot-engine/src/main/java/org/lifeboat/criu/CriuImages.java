@@ -44,6 +44,9 @@ public final class CriuImages {
           default -> {}
         }
       }
+      if (!threads.contains(pid)) {
+        threads.clear(); // a zombie: CRIU writes an id that it has never set
+      }
       threads.add(pid);
       processes.add(new TreeProcess(pid, parent, session, Set.copyOf(threads)));
     }

@@ -59,6 +59,20 @@ final class CriuImagesTest {
     }
   }
 
+  /**
+   * Of sort(1) with two children that it had not waited for: CRIU wrote ids for them that it had
+   * never set.
+   */
+  @Test
+  void zombiesHaveNoThreadsButTheirs() throws IOException {
+    put("zombies-pstree.img", "pstree.img");
+    List<CriuImages.TreeProcess> tree = CriuImages.processes(images);
+    assertEquals(5, tree.size());
+    for (CriuImages.TreeProcess process : tree) {
+      assertEquals(Set.of(process.pid()), process.threads());
+    }
+  }
+
   @Test
   void theDaemonJoinsTheRootsSession() throws IOException {
     byte[] before = Files.readAllBytes(daemon());
