@@ -13,6 +13,7 @@ import java.nio.channels.SocketChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.LinkedBlockingQueue;
@@ -87,16 +88,21 @@ final class HookServerTest {
   /** A new engine does not know yet whether its predecessor's dump was committed. */
   @Test
   void regression_nothingIsAnsweredBeforeItIsKnown() throws Exception {
-    try (SocketChannel channel = connect()) {
+    List<SocketChannel> hooks = new ArrayList<>();
+    for (int i = 0; i < 30; i++) {
+      SocketChannel channel = connect();
+      hooks.add(channel);
       Frames.write(channel, List.of("hook", "post-dump", "/images", "0"));
-      channel.configureBlocking(false);
-      try (SocketChannel second = connect()) { // accepted behind the first
-        second.configureBlocking(false);
-        assertEquals(0, channel.read(ByteBuffer.allocate(1)));
+    }
+    try (SocketChannel last = connect()) { // when this one is served, the others have been
+      last.shutdownOutput();
+      assertNull(Frames.read(last));
+    }
+    server.handler((action, images) -> 0);
+    for (SocketChannel channel : hooks) {
+      try (channel) {
+        assertEquals(List.of("done", "0"), Frames.read(channel));
       }
-      channel.configureBlocking(true);
-      server.handler((action, images) -> 0);
-      assertEquals(List.of("done", "0"), Frames.read(channel));
     }
   }
 

@@ -54,6 +54,7 @@ final class OwnershipTest {
         CLOCK,
         millis -> {
           waited += millis;
+          assertTrue(waited < 100 * Ownership.PATIENCE, "it waits for ever");
           meanwhile.sleep(millis);
         });
   }
