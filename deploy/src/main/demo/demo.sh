@@ -146,7 +146,7 @@ EOP
 head_line 'What came back'
 lost=$(last_step "$scratch/A.out") first=$(sed -n 's/^step *\([0-9]*\) .*/\1/p;' "$scratch/B.out" | head -n 1)
 echo "host A was lost after step $lost; host B went on with step $first, $resumed s after the command was given"
-sed -n 's/.*\(restored snapshot .*\)/\1/p' "$scratch/B.log" | head -n 1
+sed -n 's/.*lifeboat INFO *\(restored snapshot .*\)/lifeboat: \1/p' "$scratch/B.log" | head -n 1
 
 head_line 'Proof'
 ok=yes

@@ -19,9 +19,10 @@ BLOCK = 32 * 1024
 class Genome:
     def __init__(self, seed, mib):
         self.random = random.Random(seed)
+        genes = [self.random.randbytes(256).translate(LETTERS) for _ in range(100)]
         self.letters = bytearray()
         for _ in range(mib):
-            self.letters += self.random.randbytes(1 << 20).translate(LETTERS)
+            self.letters += b"".join(self.random.choices(genes, k=4096))
 
     def mutate(self, share):
         """Copies the reverse complement of blocks to where other blocks stood, a share of the whole."""

@@ -45,6 +45,8 @@ import picocli.CommandLine.Spec;
     })
 final class RunCommand implements Callable<Integer> {
 
+  private static final Path SELF = Path.of("/proc/self");
+
   @Spec private CommandSpec spec;
 
   @Mixin private StoreOption store;
@@ -116,13 +118,16 @@ final class RunCommand implements Callable<Integer> {
    * The command's arguments as the bytes that they are: Java's strings lose what is no valid text.
    */
   private List<String> rawCommand() throws IOException {
-    List<String> all = fields("cmdline");
+    List<String> all = fields(SELF.resolve("cmdline"));
     return List.copyOf(all.subList(all.size() - command.size(), all.size()));
   }
 
+  /** The user's: the launcher has kept it, as its shell loses what is no shell variable's name. */
   private static Map<String, String> rawEnvironment() throws IOException {
     Map<String, String> environment = new LinkedHashMap<>();
-    for (String entry : fields("environ")) {
+    String runDirectory = System.getenv("LIFEBOAT_RUN_DIR");
+    boolean kept = runDirectory != null && Files.exists(Path.of(runDirectory, "environ"));
+    for (String entry : fields(kept ? Path.of(runDirectory, "environ") : SELF.resolve("environ"))) {
       int equals = entry.indexOf('=');
       if (equals > 0) {
         environment.put(entry.substring(0, equals), entry.substring(equals + 1));
@@ -131,9 +136,8 @@ final class RunCommand implements Callable<Integer> {
     return environment;
   }
 
-  private static List<String> fields(String file) throws IOException {
-    String all =
-        new String(Files.readAllBytes(Path.of("/proc/self", file)), StandardCharsets.ISO_8859_1);
+  private static List<String> fields(Path file) throws IOException {
+    String all = new String(Files.readAllBytes(file), StandardCharsets.ISO_8859_1);
     List<String> fields = new ArrayList<>();
     int start = 0;
     for (int end = all.indexOf('\0'); end >= 0; end = all.indexOf('\0', start)) {
