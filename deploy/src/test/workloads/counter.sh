@@ -2,7 +2,7 @@
 # The smallest task: counts, starting no process. Arguments: STEPS PAUSE EXIT_CODE. Pauses no more once
 # there is a file `hurry`.
 [ -p wait ] || mkfifo wait
-exec 3<>wait
+exec 3<>./wait
 step=0
 while [ "$step" -lt "${1:-100}" ]; do
   step=$((step + 1))

@@ -649,7 +649,11 @@ public final class Engine {
         return Optional.of(ExitCodes.CHECKPOINTED);
       }
     } else {
-      log.error("{}", done.result().summary());
+      if (pendingEnd.isPresent() && !done.result().ownerLost()) {
+        log.info("dump {} is given up: {}", done.result().dump(), done.result().error());
+      } else {
+        log.error("{}", done.result().summary());
+      }
       if (done.result().ownerLost()) {
         init.killAll();
         throw new End(ExitCodes.DUMP, null);
