@@ -33,10 +33,10 @@ import tools.jackson.databind.JsonNode;
     description = {
       "Saves a task that runs on this machine.",
       "",
-      "The task is frozen, its memory and files go to the store, and when all of it is there it is",
-      "stopped: its lifeboat run ends with exit code 75, and the same lifeboat run elsewhere goes on",
-      "with it. With --leave-running the task goes on here, and is frozen only until its memory is",
-      "on the local disk.",
+      "The task is frozen, its memory and files go to the store, and when all of it is there it is "
+          + "stopped: its lifeboat run ends with exit code 75, and the same lifeboat run elsewhere goes on "
+          + "with it. With --leave-running the task goes on here, and is frozen only until its memory is "
+          + "on the local disk.",
       ""
     },
     footer = {

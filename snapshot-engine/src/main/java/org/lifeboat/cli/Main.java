@@ -21,8 +21,8 @@ import picocli.CommandLine.Spec;
     versionProvider = Main.Versions.class,
     synopsisSubcommandLabel = "COMMAND",
     description = {
-      "Saves running process trees to object storage and brings them back on another machine,",
-      "at the exact instruction where they stopped.",
+      "Saves running process trees to object storage and brings them back on another machine, "
+          + "at the exact instruction where they stopped.",
       "",
     },
     footer = {
@@ -35,9 +35,9 @@ import picocli.CommandLine.Spec;
       "Save it now and stop it here:",
       "  lifeboat checkpoint --store s3://bucket/job-7",
       "",
-      "Exit codes: the task's own; 2 usage; 75 stopped because a checkpoint was taken;",
-      "126 cannot be executed; 127 command not found; 128+n ended by signal n;",
-      "175 a dump failed; 176 a restore failed (the snapshots are kept).",
+      "Exit codes: the task's own; 2 usage; 75 stopped because a checkpoint was taken; "
+          + "126 cannot be executed; 127 command not found; 128+n ended by signal n; "
+          + "175 a dump failed; 176 a restore failed (the snapshots are kept).",
       "",
       "lifeboat COMMAND --help tells more of each command.",
     },

@@ -27,8 +27,8 @@ import picocli.CommandLine.Spec;
     name = "rm",
     mixinStandardHelpOptions = true,
     description = {
-      "Removes dumps from a store: the ones named, or all with --all. Their logs stay.",
-      "Refuses to remove the last snapshot that can be restored, unless --force is given.",
+      "Removes dumps from a store: the ones named, or all with --all. Their logs stay. "
+          + "Refuses to remove the last snapshot that can be restored, unless --force is given.",
       ""
     })
 final class RemoveCommand implements Callable<Integer> {

@@ -28,20 +28,20 @@ import picocli.CommandLine.Spec;
     description = {
       "Runs a command so that it can be saved and brought back.",
       "",
-      "The same line does both: where URL holds a snapshot of this command, the newest one that can",
-      "be restored is brought back; where it holds none, the command is started. When a task has",
-      "ended, that is recorded too, and the next run starts it anew.",
+      "The same line does both: where URL holds a snapshot of this command, the newest one that can "
+          + "be restored is brought back; where it holds none, the command is started. When a task has "
+          + "ended, that is recorded too, and the next run starts it anew.",
       ""
     },
     footer = {
       "",
-      "What is saved: the memory of the command and all its children, and the files that it changed",
-      "or has open: below the working directory, /tmp, /var/tmp, /dev/shm, $TMPDIR and --preserve.",
+      "What is saved: the memory of the command and all its children, and the files that it changed "
+          + "or has open: below the working directory, /tmp, /var/tmp, /dev/shm, $TMPDIR and --preserve.",
       "",
-      "Settings (environment): LIFEBOAT_CACHE_LOCATION (default /var/cache/lifeboat),",
-      "LIFEBOAT_POOL_SIZE (memory for a dump, default 256m), LIFEBOAT_CRIU (the criu to use),",
-      "LIFEBOAT_LOG_LEVEL (error, warn, info, debug), LIFEBOAT_REQUEST_LOG (a file for a line of",
-      "JSON per request to the store); for s3:// the AWS variables and AWS_ENDPOINT_URL_S3."
+      "Settings (environment): LIFEBOAT_CACHE_LOCATION (default /var/cache/lifeboat), "
+          + "LIFEBOAT_POOL_SIZE (memory for a dump, default 256m), LIFEBOAT_CRIU (the criu to use), "
+          + "LIFEBOAT_LOG_LEVEL (error, warn, info, debug), LIFEBOAT_REQUEST_LOG (a file for a line of "
+          + "JSON per request to the store); for s3:// the AWS variables and AWS_ENDPOINT_URL_S3."
     })
 final class RunCommand implements Callable<Integer> {
 

@@ -18,8 +18,8 @@ final class StoreOption {
       required = true,
       paramLabel = "URL",
       description = {
-        "Where the snapshots are kept: file:///directory or s3://bucket/prefix.",
-        "One URL is one task: snapshots stand in URL/.fusion/dump."
+        "Where the snapshots are kept: file:///directory or s3://bucket/prefix. "
+            + "One URL is one task: snapshots stand in URL/.fusion/dump."
       })
   private String url;
 

@@ -24,8 +24,9 @@ import picocli.CommandLine.Spec;
     name = "verify",
     mixinStandardHelpOptions = true,
     description = {
-      "Reads all of a snapshot and checks every byte against its digests: every snapshot that can be",
-      "restored, or the one named. Changes nothing.",
+      "Reads all of a snapshot and checks every byte against its digests.",
+      "",
+      "Every snapshot that can be restored is checked, or the one named. Changes nothing.",
       ""
     },
     footer = {"", "Exit codes: 0 all is well; 176 something is damaged or missing (it is named)."})
