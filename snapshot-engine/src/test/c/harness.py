@@ -16,6 +16,11 @@ import sys
 import tempfile
 import time
 
+# A hangup that is ignored is inherited, and lifeboat-init then keeps it so: the tests may be run under nohup.
+for _name in ("SIGHUP", "SIGINT", "SIGQUIT", "SIGTERM"):
+    if signal.getsignal(getattr(signal, _name)) == signal.SIG_IGN:
+        signal.signal(getattr(signal, _name), signal.SIG_DFL)
+
 INIT = os.environ["LIFEBOAT_INIT"]
 WRAP = os.environ.get("LIFEBOAT_INIT_WRAP", "")
 LIMIT = 60.0 if WRAP else 20.0
