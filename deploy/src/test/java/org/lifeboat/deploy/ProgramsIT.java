@@ -6,8 +6,7 @@ import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** Programs of others, unmodified, in the middle of their work. */
 final class ProgramsIT {
@@ -15,11 +14,16 @@ final class ProgramsIT {
   private static final int STEPS = 120;
 
   @ParameterizedTest
-  @EnumSource(
-      value = Workload.class,
-      names = {"HEAP", "DATABASE", "CACHE"})
-  void movesTwice(Workload workload) throws Exception {
-    try (Scene scene = new Scene("program-" + workload, Site.Kind.FILE)) {
+  @CsvSource({
+    "HEAP,FILE",
+    "HEAP,VERSITYGW",
+    "DATABASE,FILE",
+    "DATABASE,VERSITYGW",
+    "CACHE,FILE",
+    "CACHE,VERSITYGW"
+  })
+  void movesTwice(Workload workload, Site.Kind kind) throws Exception {
+    try (Scene scene = new Scene("program-" + workload, kind)) {
       Program[] runs = new Program[3];
       Host host = null;
       for (int i = 0; i < runs.length; i++) {
@@ -40,8 +44,8 @@ final class ProgramsIT {
   /** Moved every other second, whatever they are doing; they print nothing meanwhile. */
   @Tag("long")
   @ParameterizedTest
-  @ValueSource(strings = {"sorting.sh", "samples.sh"})
-  void movesAgainAndAgain(String script) throws Exception {
+  @CsvSource({"sorting.sh,FILE", "sorting.sh,VERSITYGW", "samples.sh,FILE", "samples.sh,VERSITYGW"})
+  void movesAgainAndAgain(String script, Site.Kind kind) throws Exception {
     List<String> task =
         List.of(
             "/srv/src/test/workloads/" + script,
@@ -50,7 +54,7 @@ final class ProgramsIT {
     try (Scene scene = new Scene("reference-" + script, Site.Kind.FILE)) {
       expected = scene.host().start(task).expect(0).out();
     }
-    try (Scene scene = new Scene("again-" + script, Site.Kind.FILE)) {
+    try (Scene scene = new Scene("again-" + script, kind)) {
       List<String> printed = new ArrayList<>();
       int moves = 0;
       while (true) {
