@@ -2,7 +2,6 @@ package org.lifeboat.receive;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
-import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import java.io.IOException;
 import java.io.InputStream;
@@ -43,8 +42,8 @@ class RealCriuTest {
 
   @BeforeEach
   void needsCriu() throws Exception {
-    assumeTrue(Files.isExecutable(criu), "no CRIU at " + criu);
-    assumeTrue("root".equals(System.getProperty("user.name")), "not root");
+    assertTrue(Files.isExecutable(criu), "no CRIU at " + criu + ": run deploy/setup");
+    assertTrue("root".equals(System.getProperty("user.name")), "run it as root");
     fifo = directory.resolve("fifo");
     run(List.of("mkfifo", fifo.toString()));
   }

@@ -1,18 +1,15 @@
 package org.lifeboat.criu;
 
 import java.io.IOException;
-import java.net.StandardProtocolFamily;
-import java.net.UnixDomainSocketAddress;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.List;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.lifeboat.init.Frames;
+import org.lifeboat.init.LocalSocket;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -37,19 +34,7 @@ public final class HookServer implements AutoCloseable {
 
   /** Listens on a socket, mode 0600. */
   public static HookServer listen(Path socket) throws IOException {
-    Files.deleteIfExists(socket);
-    ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
-    try {
-      server.bind(UnixDomainSocketAddress.of(socket));
-      Files.setPosixFilePermissions(socket, PosixFilePermissions.fromString("rw-------"));
-    } catch (IOException e) {
-      try {
-        server.close();
-      } catch (IOException suppressed) {
-        e.addSuppressed(suppressed);
-      }
-      throw e;
-    }
+    ServerSocketChannel server = LocalSocket.listen(socket);
     HookServer hooks = new HookServer(server);
     Thread.ofPlatform().daemon().name("hooks").start(hooks::acceptLoop);
     return hooks;

@@ -2,8 +2,6 @@ package org.lifeboat.task;
 
 import java.io.ByteArrayOutputStream;
 import java.io.IOException;
-import java.net.StandardProtocolFamily;
-import java.net.UnixDomainSocketAddress;
 import java.nio.ByteBuffer;
 import java.nio.channels.ClosedChannelException;
 import java.nio.channels.SelectionKey;
@@ -11,13 +9,12 @@ import java.nio.channels.Selector;
 import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
-import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import jdk.net.ExtendedSocketOptions;
+import org.lifeboat.init.LocalSocket;
 import org.lifeboat.snapshot.SealedJson;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
@@ -56,19 +53,7 @@ public final class ControlServer implements AutoCloseable {
 
   /** Listens on a socket, mode 0600. */
   public static ControlServer listen(Path socket, Handler handler) throws IOException {
-    Files.deleteIfExists(socket);
-    ServerSocketChannel server = ServerSocketChannel.open(StandardProtocolFamily.UNIX);
-    try {
-      server.bind(UnixDomainSocketAddress.of(socket));
-      Files.setPosixFilePermissions(socket, PosixFilePermissions.fromString("rw-------"));
-    } catch (IOException e) {
-      try {
-        server.close();
-      } catch (IOException suppressed) {
-        e.addSuppressed(suppressed);
-      }
-      throw e;
-    }
+    ServerSocketChannel server = LocalSocket.listen(socket);
     ControlServer control = new ControlServer(server, handler);
     Thread.ofPlatform().daemon().name("control").start(control::acceptLoop);
     return control;
