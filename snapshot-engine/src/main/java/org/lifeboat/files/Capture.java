@@ -19,6 +19,7 @@ import java.util.Set;
 import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import org.lifeboat.crash.CrashPoints;
 import org.lifeboat.sys.BytePath;
 import org.lifeboat.sys.Errno;
 import org.lifeboat.sys.ErrnoException;
@@ -66,12 +67,26 @@ public final class Capture {
   private final ContentSink sink;
   private final Clock clock;
   private final int threads;
+  private final CrashPoints crashPoints;
 
   /**
    * @param baseline the scope as it was at the task's start
    * @param threads 1 to 64; 2 to 4 keep up with most links
    */
   public Capture(Scope scope, Baseline baseline, ContentSink sink, Clock clock, int threads) {
+    this(scope, baseline, sink, clock, threads, CrashPoints.NONE);
+  }
+
+  /**
+   * @param crashPoints is told of each {@link CapturePoint}
+   */
+  public Capture(
+      Scope scope,
+      Baseline baseline,
+      ContentSink sink,
+      Clock clock,
+      int threads,
+      CrashPoints crashPoints) {
     if (threads < 1 || threads > 64) {
       throw new IllegalArgumentException("threads must be 1 to 64: " + threads);
     }
@@ -80,6 +95,7 @@ public final class Capture {
     this.sink = sink;
     this.clock = clock;
     this.threads = threads;
+    this.crashPoints = crashPoints;
   }
 
   /**
@@ -123,10 +139,13 @@ public final class Capture {
       try (Workers pool = new Workers("capture", threads);
           ManifestWriter out = new ManifestWriter(manifest, header)) {
         workers = pool;
+        crashPoints.at(CapturePoint.CAPTURE_BEGUN);
         scanScope(out);
+        crashPoints.at(CapturePoint.CAPTURE_WALKED);
         takeOpen();
         takeAncestors();
         pool.finish();
+        crashPoints.at(CapturePoint.CAPTURE_CONTENT);
         // a hard link whose file vanished under way has nothing to lead to
         Set<BytePath> complete = new HashSet<>();
         for (Entry entry : contents) {

@@ -18,6 +18,7 @@ import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicLong;
+import org.lifeboat.crash.CrashPoints;
 import org.lifeboat.sys.BytePath;
 import org.lifeboat.sys.Errno;
 import org.lifeboat.sys.ErrnoException;
@@ -60,22 +61,6 @@ public final class RollBack {
   private static final int SAMPLES = 20;
   private static final long PIECE_FRAMES = 32;
 
-  /** Where a run can be interrupted; for tests that kill it there. */
-  enum Point {
-    BEGUN,
-    STAGED,
-    MOVED_ASIDE,
-    PLACED,
-    LINKED,
-    DIRECTORY,
-    VERIFIED
-  }
-
-  /** Told when a point is reached. */
-  interface Progress {
-    void reached(Point point, BytePath path);
-  }
-
   private enum Action {
     KEEP,
     PUT,
@@ -88,7 +73,7 @@ public final class RollBack {
   private final ContentSource source;
   private final BytePath prefix;
   private final int threads;
-  private final Progress progress;
+  private final CrashPoints crashPoints;
 
   /**
    * @param prefix a directory that stands for the root of the host; {@link BytePath#ROOT} but in
@@ -96,11 +81,18 @@ public final class RollBack {
    * @param threads 1 to 64
    */
   public RollBack(Manifest manifest, ContentSource source, BytePath prefix, int threads) {
-    this(manifest, source, prefix, threads, (point, path) -> {});
+    this(manifest, source, prefix, threads, CrashPoints.NONE);
   }
 
-  RollBack(
-      Manifest manifest, ContentSource source, BytePath prefix, int threads, Progress progress) {
+  /**
+   * @param crashPoints is told of each {@link RollBackPoint}
+   */
+  public RollBack(
+      Manifest manifest,
+      ContentSource source,
+      BytePath prefix,
+      int threads,
+      CrashPoints crashPoints) {
     if (threads < 1 || threads > 64) {
       throw new IllegalArgumentException("threads must be 1 to 64: " + threads);
     }
@@ -108,7 +100,7 @@ public final class RollBack {
     this.source = source;
     this.prefix = prefix;
     this.threads = threads;
-    this.progress = progress;
+    this.crashPoints = crashPoints;
   }
 
   /**
@@ -143,6 +135,7 @@ public final class RollBack {
    * @param file replaced if it exists
    */
   public Baseline carryBaseline(Scope scope, Path file, Clock clock) throws FilesException {
+    crashPoints.at(RollBackPoint.ROLL_BACK_DONE);
     Set<BytePath> captured = new HashSet<>();
     Set<BytePath> sticky = new HashSet<>();
     TreeMap<BytePath, Entry.Was> deleted = new TreeMap<>();
@@ -579,7 +572,7 @@ public final class RollBack {
       plan();
       makeWork();
       holdings.begin(manifest.sha256());
-      progress.reached(Point.BEGUN, host(manifest.header().work()));
+      crashPoints.at(RollBackPoint.ROLL_BACK_BEGUN);
       try {
         stageAll();
       } catch (FilesException e) {
@@ -600,7 +593,7 @@ public final class RollBack {
       } catch (ErrnoException e) {
         throw FilesException.of("roll back", e.object(), "", e);
       }
-      progress.reached(Point.VERIFIED, host(manifest.header().work()));
+      crashPoints.at(RollBackPoint.ROLL_BACK_VERIFIED);
       holdings.end();
       return summary();
     }
@@ -655,7 +648,7 @@ public final class RollBack {
         }
         workers.finish();
       }
-      progress.reached(Point.STAGED, host(manifest.header().work()));
+      crashPoints.at(RollBackPoint.ROLL_BACK_STAGED);
     }
 
     private ContentRef firstRef(int index) {
@@ -735,7 +728,7 @@ public final class RollBack {
         } else if (!holdings.moveDirectoryAside(host)) {
           warnings.add(host + " stays: there is something in it that the snapshot doesn't know");
         }
-        progress.reached(Point.MOVED_ASIDE, host);
+        crashPoints.at(RollBackPoint.ROLL_BACK_MOVED_ASIDE);
       }
     }
 
@@ -745,7 +738,7 @@ public final class RollBack {
         BytePath host = host(entry.path());
         if (inTheWay.contains(entry.path())) {
           holdings.moveAside(host);
-          progress.reached(Point.MOVED_ASIDE, host);
+          crashPoints.at(RollBackPoint.ROLL_BACK_MOVED_ASIDE);
         }
         switch (entry) {
           case Entry.Directory d -> {
@@ -817,7 +810,7 @@ public final class RollBack {
           holdings.moveAside(host);
         }
       }
-      progress.reached(Point.PLACED, host);
+      crashPoints.at(RollBackPoint.ROLL_BACK_PLACED);
     }
 
     private void link() throws FilesException, ErrnoException {
@@ -833,7 +826,7 @@ public final class RollBack {
             holdings.moveAside(host);
           }
           Libc.link(host(l.target()), host);
-          progress.reached(Point.LINKED, host);
+          crashPoints.at(RollBackPoint.ROLL_BACK_LINKED);
         }
       }
     }
@@ -842,7 +835,7 @@ public final class RollBack {
       for (int i = entries.size() - 1; i >= 0; i--) {
         if (entries.get(i) instanceof Entry.Directory d && (d.scoped() || holdings.wasMade(i))) {
           metadata.apply(host(d.path()), d.meta());
-          progress.reached(Point.DIRECTORY, host(d.path()));
+          crashPoints.at(RollBackPoint.ROLL_BACK_DIRECTORY);
         }
       }
     }

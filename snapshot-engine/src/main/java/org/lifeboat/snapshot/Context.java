@@ -3,6 +3,7 @@ package org.lifeboat.snapshot;
 import java.nio.file.Path;
 import java.time.Clock;
 import java.util.List;
+import org.lifeboat.crash.CrashPoints;
 import org.lifeboat.criu.Criu;
 import org.lifeboat.criu.HookServer;
 import org.lifeboat.init.Children;
@@ -21,6 +22,7 @@ import org.lifeboat.store.ObjectStore;
  * @param cache where packs, images and page files are kept meanwhile; wiped when a run starts
  * @param hook the program that CRIU runs as its action script
  * @param memory how many bytes a dump may buffer
+ * @param crashPoints is told of every change of state
  */
 public record Context(
     ObjectStore store,
@@ -42,4 +44,5 @@ public record Context(
     long stdoutInode,
     long stderrInode,
     String lifeboatVersion,
-    Clock clock) {}
+    Clock clock,
+    CrashPoints crashPoints) {}

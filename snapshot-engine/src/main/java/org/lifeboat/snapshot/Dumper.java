@@ -24,6 +24,7 @@ import org.lifeboat.criu.CriuImages;
 import org.lifeboat.criu.CriuLog;
 import org.lifeboat.init.InitException;
 import org.lifeboat.init.WaitStatus;
+import org.lifeboat.page.ImageId;
 import org.lifeboat.page.PackInfo;
 import org.lifeboat.page.PackNames;
 import org.lifeboat.page.PartSink;
@@ -315,6 +316,8 @@ public final class Dumper {
     private Path logFile;
     private PageReceiver receiver;
     private Transfer transfer;
+    private Optional<SpillSink> pageSpill = Optional.empty();
+    private Optional<SpillSink> fileSpill = Optional.empty();
     private PartSink pageSink;
     private PartSink fileSink;
     private PageSet pages;
@@ -356,15 +359,19 @@ public final class Dumper {
 
     private DumpResult attempt() throws IOException, InterruptedException {
       takeCensus();
+      context.crashPoints().at(DumpPoint.DUMP_UNKNOWN);
       begin();
+      context.crashPoints().at(DumpPoint.DUMP_BEGUN);
       folder = SealedDump.folder(context, id);
       images = folder.resolve("images");
       Folders.createPrivate(images);
       logFile = folder.resolve("dump_" + id + ".log");
       transfer = new Transfer(context.store(), UPLOADS);
       Files.deleteIfExists(pageSocket());
-      pageSink = sink("pages");
-      fileSink = sink("files");
+      pageSpill = spill("pages");
+      fileSpill = spill("files");
+      pageSink = sink("pages", pageSpill);
+      fileSink = sink("files", fileSpill);
       try (PageReceiver opened =
           PageReceiver.open(
               new ReceiverConfig(
@@ -378,7 +385,13 @@ public final class Dumper {
               folder.resolve("pages.index"),
               new ReceiveObserver() {
                 @Override
+                public void imageOpened(ImageId image) {
+                  context.crashPoints().at(DumpPoint.DUMP_RECEIVING);
+                }
+
+                @Override
                 public void received(ReceivedPages received) {
+                  context.crashPoints().at(DumpPoint.DUMP_RECEIVED);
                   observer.received(id, received);
                 }
               })) {
@@ -394,7 +407,9 @@ public final class Dumper {
                 Optional.of(pageSocket()),
                 folder.resolve("criu.out"),
                 context.criu().dump(root, images, logFile, context.hook(), request.leaveRunning()));
+        context.crashPoints().at(DumpPoint.DUMP_CRIU_STARTED);
         WaitStatus status = await(spawnId);
+        context.crashPoints().at(DumpPoint.DUMP_CRIU_ENDED);
         putLog();
         if (!status.success() || failure != null) {
           return criuFailed(status);
@@ -430,6 +445,7 @@ public final class Dumper {
                       }
                       return next;
                     });
+        context.crashPoints().at(DumpPoint.DUMP_THINNED_OUT);
         Catalog catalog = new Catalog(context.store());
         for (DumpMetadata.Dump dump : old) {
           long freed = catalog.removeObjects(dump.id());
@@ -509,11 +525,23 @@ public final class Dumper {
      * Where packs go: straight to the store, or to the cache disk first where the task must not
      * wait for the link.
      */
-    private PartSink sink(String kind) throws IOException {
-      PackNames names = PackNames.unique(Layout.dump(id) + kind, context.epoch(), random);
+    private PartSink sink(String kind, Optional<SpillSink> spill) {
+      return new PointedSink(
+          spill
+              .<PartSink>map(sink -> sink)
+              .orElseGet(() -> new UploadSink(context.store(), names(kind))),
+          context.crashPoints());
+    }
+
+    private Optional<SpillSink> spill(String kind) throws IOException {
       return request.leaveRunning()
-          ? new SpillSink(context.store(), names, folder.resolve(kind), UPLOADS / 2)
-          : new UploadSink(context.store(), names);
+          ? Optional.of(
+              new SpillSink(context.store(), names(kind), folder.resolve(kind), UPLOADS / 2))
+          : Optional.empty();
+    }
+
+    private PackNames names(String kind) {
+      return PackNames.unique(Layout.dump(id) + kind, context.epoch(), random);
     }
 
     private WaitStatus await(String spawnId) throws InterruptedException, IOException {
@@ -577,6 +605,7 @@ public final class Dumper {
       if (action.equals("pre-dump")) {
         frozenSince = System.nanoTime(); // CRIU freezes the tree right behind this
         observer.freezing(id);
+        context.crashPoints().at(DumpPoint.DUMP_FREEZING);
       }
       if (!action.equals("post-dump")) {
         return 0;
@@ -601,6 +630,7 @@ public final class Dumper {
       if (vote == null) {
         vote = stage.get() == Stage.COMMITTED ? 0 : 1;
       }
+      context.crashPoints().at(DumpPoint.DUMP_VOTED);
       return vote;
     }
 
@@ -621,16 +651,21 @@ public final class Dumper {
 
     private void postDump() throws IOException, InterruptedException {
       checkNotGivenUp();
+      context.crashPoints().at(DumpPoint.DUMP_HOOK);
       receiver.awaitReceived(Duration.ofSeconds(60));
       context.init().drain();
+      context.crashPoints().at(DumpPoint.DUMP_DRAINED);
       phase = "files";
       // the tree has gone on since the census before the freeze: children have ended and begun
       tree = Census.take().living(root);
       captured = context.files().capture(tree, fileSink, folder.resolve("files.manifest"));
+      context.crashPoints().at(DumpPoint.DUMP_FILES_CAPTURED);
       checkNotGivenUp();
       phase = "uploading";
       pages = receiver.finish();
+      context.crashPoints().at(DumpPoint.DUMP_PACKED);
       seal();
+      context.crashPoints().at(DumpPoint.DUMP_SEALED);
       if (!request.leaveRunning()) {
         finish();
       }
@@ -686,14 +721,16 @@ public final class Dumper {
     /** Brings what is not there yet to the store and commits. */
     private void finish() throws IOException, InterruptedException {
       phase = "uploading";
-      if (pageSink instanceof SpillSink spill) {
-        spill.awaitUploaded();
+      if (pageSpill.isPresent()) {
+        pageSpill.get().awaitUploaded();
       }
-      if (fileSink instanceof SpillSink spill) {
-        spill.awaitUploaded();
+      if (fileSpill.isPresent()) {
+        fileSpill.get().awaitUploaded();
       }
+      context.crashPoints().at(DumpPoint.DUMP_PACKS_STORED);
       checkNotGivenUp();
       sealed.upload(transfer);
+      context.crashPoints().at(DumpPoint.DUMP_MANIFEST_STORED);
       checkNotGivenUp();
       commit();
     }
@@ -703,6 +740,7 @@ public final class Dumper {
         throw deadline();
       }
       phase = "committing";
+      context.crashPoints().at(DumpPoint.DUMP_COMMITTING);
       boolean wasInterrupted = Thread.interrupted();
       try {
         committed =
@@ -711,6 +749,7 @@ public final class Dumper {
                 request.leaveRunning()
                     ? MetadataStore.Pause.upTo(COMMIT_PATIENCE)
                     : MetadataStore.Pause.FOR_EVER);
+        context.crashPoints().at(DumpPoint.DUMP_COMMITTED);
         stage.set(Stage.COMMITTED);
         observer.committed(id);
       } finally {
@@ -817,7 +856,9 @@ public final class Dumper {
       log.debug("dump {} failed", id, cause);
       if (id > 0 && !ownerLost && stage.get() != Stage.COMMITTED) {
         boolean interrupted = Thread.interrupted();
+        context.crashPoints().at(DumpPoint.DUMP_FAILING);
         if (fail(id, why)) {
+          context.crashPoints().at(DumpPoint.DUMP_FAILED);
           removeRemains();
         }
         if (interrupted) {
@@ -846,10 +887,11 @@ public final class Dumper {
         if (captured != null) {
           captured.close();
         }
-        for (PartSink sink : new PartSink[] {pageSink, fileSink}) {
-          if (sink instanceof SpillSink spill) {
-            spill.close();
-          }
+        if (pageSpill.isPresent()) {
+          pageSpill.get().close();
+        }
+        if (fileSpill.isPresent()) {
+          fileSpill.get().close();
         }
         if (folder != null) {
           Folders.delete(folder);

@@ -124,11 +124,14 @@ public final class Restorer {
     Folders.delete(folder);
     Path images = folder.resolve("images");
     Folders.createPrivate(images);
+    context.crashPoints().at(RestorePoint.RESTORE_CHOSEN);
     try {
       fetchImages(dump.id(), manifest, images);
+      context.crashPoints().at(RestorePoint.RESTORE_IMAGES_FETCHED);
       Path index = folder.resolve("pages.index");
       fetch(Layout.index(dump.id()), manifest.index(), index);
       fetchPages(index, images);
+      context.crashPoints().at(RestorePoint.RESTORE_PAGES_FETCHED);
       Path filesManifest = folder.resolve("files.manifest");
       fetch(Layout.filesManifest(dump.id()), manifest.files(), filesManifest);
       List<Path> packs = new ArrayList<>();
@@ -137,7 +140,9 @@ public final class Restorer {
         new PackFetch(context.store()).fetch(pack, file);
         packs.add(file);
       }
+      context.crashPoints().at(RestorePoint.RESTORE_FETCHED);
       context.files().rollBack(filesManifest, packs);
+      context.crashPoints().at(RestorePoint.RESTORE_ROLLED_BACK);
       long fetched = System.nanoTime();
       List<CriuImages.TreeProcess> processes = CriuImages.processes(images);
       List<Integer> joined = CriuImages.joinOrphanSessions(images);
@@ -149,13 +154,16 @@ public final class Restorer {
           .update(
               context.ownerId(),
               d -> d.changing(dump.id(), x -> x.with(DumpMetadata.DumpState.RESTORING)));
+      context.crashPoints().at(RestorePoint.RESTORE_BEGUN);
       runCriu(dump.id(), manifest, images, processes);
+      context.crashPoints().at(RestorePoint.RESTORE_RESUMED);
       long pid = processes.getFirst().pid();
       context
           .metadata()
           .update(
               context.ownerId(),
               d -> d.changing(dump.id(), x -> x.with(DumpMetadata.DumpState.RESTORED)));
+      context.crashPoints().at(RestorePoint.RESTORE_DONE);
       long end = System.nanoTime();
       log.info(
           "restored snapshot {}: {} processes, {} MiB of memory; fetched in {} s, resumed {} s later",
@@ -315,10 +323,12 @@ public final class Restorer {
               if (!action.equals("pre-resume")) {
                 return 0;
               }
+              context.crashPoints().at(RestorePoint.RESTORE_READY);
               try {
                 // the tree stands ready and stopped: the next process must not get a number that
                 // the next engine's threads have
                 context.init().lastPid(Math.max(1000, manifest.highestPid()));
+                context.crashPoints().at(RestorePoint.RESTORE_RESUMING);
                 return 0;
               } catch (InitException e) {
                 log.error("the PID counter could not be set: {}", e.getMessage());
@@ -342,6 +352,7 @@ public final class Restorer {
                     manifest.stdoutInode(),
                     manifest.stderrInode(),
                     close));
+    context.crashPoints().at(RestorePoint.RESTORE_CRIU_STARTED);
     Duration limit = Duration.ofSeconds(60 + manifest.rawBytes() / (50 << 20));
     WaitStatus status;
     boolean timedOut = false;
@@ -368,6 +379,7 @@ public final class Restorer {
     if (status.success()) {
       return Optional.empty();
     }
+    context.crashPoints().at(RestorePoint.RESTORE_FAILED);
     context.init().killAll(); // what a restore that failed may have left
     String cause;
     if (timedOut) {

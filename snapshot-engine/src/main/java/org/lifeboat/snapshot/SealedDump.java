@@ -193,6 +193,7 @@ final class SealedDump {
         throw e;
       }
     }
+    context.crashPoints().at(DumpPoint.DUMP_IMAGES_STORED);
     context
         .store()
         .put(

@@ -10,6 +10,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import org.lifeboat.crash.CrashPoints;
 import org.lifeboat.files.Baseline;
 import org.lifeboat.files.Capture;
 import org.lifeboat.files.CaptureResult;
@@ -47,6 +48,7 @@ public final class TaskFiles {
   private final List<Path> excluded;
   private final Path baselineFile;
   private final Clock clock;
+  private final CrashPoints crashPoints;
 
   /**
    * @param preserve paths that the user added to the usual ones
@@ -60,10 +62,12 @@ public final class TaskFiles {
       StoreUrl store,
       Map<String, String> environment,
       Path baselineFile,
-      Clock clock) {
+      Clock clock,
+      CrashPoints crashPoints) {
     this.directory = directory;
     this.baselineFile = baselineFile;
     this.clock = clock;
+    this.crashPoints = crashPoints;
     preserved = new ArrayList<>(Scope.DEFAULT_PRESERVED);
     preserved.addAll(preserve);
     String temporary = environment.get("TMPDIR");
@@ -104,7 +108,13 @@ public final class TaskFiles {
     PackWriter packs = new PackWriter(sink, PART_MEMORY, UPLOADS, (key, number, bytes) -> {});
     try {
       CaptureResult result =
-          new Capture(scope(), Baseline.load(baselineFile), new Appender(packs), clock, THREADS)
+          new Capture(
+                  scope(),
+                  Baseline.load(baselineFile),
+                  new Appender(packs),
+                  clock,
+                  THREADS,
+                  crashPoints)
               .run(tree.stream().map(Long::intValue).toList(), manifest);
       for (String warning : result.warnings()) {
         log.warn("{}", warning);
@@ -130,7 +140,12 @@ public final class TaskFiles {
     Scope scope = scope();
     try (PackFiles source = new PackFiles(packs)) {
       RollBack rollBack =
-          new RollBack(org.lifeboat.files.Manifest.load(manifest), source, BytePath.ROOT, THREADS);
+          new RollBack(
+              org.lifeboat.files.Manifest.load(manifest),
+              source,
+              BytePath.ROOT,
+              THREADS,
+              crashPoints);
       RollBackPlan done = rollBack.apply();
       done.warnings().forEach(log::warn);
       log.debug(

@@ -19,6 +19,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
+import org.lifeboat.crash.CrashPoints;
 import org.lifeboat.criu.Criu;
 import org.lifeboat.criu.HookServer;
 import org.lifeboat.init.Children;
@@ -80,6 +81,7 @@ public final class Engine {
   private final RunOptions options;
   private final Map<String, String> environment;
   private final Path runDirectory;
+  private final CrashPoints crashPoints;
   private final Clock clock = Clock.systemUTC();
   private final SecureRandom random = new SecureRandom();
   private final BlockingQueue<Event> events = new LinkedBlockingQueue<>();
@@ -107,7 +109,12 @@ public final class Engine {
   private Optional<String> fenced = Optional.empty();
   private long nextSnapshot = Long.MAX_VALUE;
 
-  private Engine(RunOptions options, Map<String, String> environment, Path runDirectory) {
+  private Engine(
+      RunOptions options,
+      Map<String, String> environment,
+      Path runDirectory,
+      CrashPoints crashPoints) {
+    this.crashPoints = crashPoints;
     this.options = options;
     this.environment = environment;
     this.runDirectory = runDirectory;
@@ -125,7 +132,14 @@ public final class Engine {
           "lifeboat run is started by its launcher bin/lifeboat, which makes LIFEBOAT_RUN_DIR");
       return ExitCodes.FAILURE;
     }
-    Engine engine = new Engine(options, environment, Path.of(directory));
+    CrashPoints crashPoints;
+    try {
+      crashPoints = CrashPoints.of(environment);
+    } catch (IllegalArgumentException e) {
+      log.error("{}", e.getMessage());
+      return ExitCodes.USAGE;
+    }
+    Engine engine = new Engine(options, environment, Path.of(directory), crashPoints);
     int code;
     boolean decided = false;
     try {
@@ -264,8 +278,11 @@ public final class Engine {
             ownerId, HostFacts.name(), state.outerPid(), attempt(), clock.millis(), false);
     List<String> command = options.command().stream().map(Frames::text).toList();
     String directory = options.directory().toString();
+    crashPoints.at(RunPoint.RUN_BEGUN);
     Ownership.Taken taken = take(me, command, directory);
+    crashPoints.at(RunPoint.RUN_TAKEN);
     writeOwner(ownerFile, ownerId);
+    crashPoints.at(RunPoint.RUN_OWNER_WRITTEN);
     prepare(criu, state, ownerId, taken.now().epoch());
     dumper.clearCache();
     Folders.createPrivate(context.cache());
@@ -328,7 +345,8 @@ public final class Engine {
             options.store(),
             environment,
             runDirectory.resolve("baseline"),
-            clock);
+            clock,
+            crashPoints);
     context =
         new Context(
             store,
@@ -353,7 +371,8 @@ public final class Engine {
             state.stdoutInode(),
             state.stderrInode(),
             Version.current(),
-            clock);
+            clock,
+            crashPoints);
     dumper = new Dumper(context, requests.<DumpObserver>map(log -> log).orElse(DumpObserver.NONE));
     watch =
         new OwnerWatch(
@@ -462,6 +481,7 @@ public final class Engine {
       }
       context.files().scanBaseline();
       init.lastPid(1000);
+      crashPoints.at(RunPoint.RUN_BASELINE);
       startCommand();
     } catch (InitException e) {
       events.add(new StartFailed(ExitCodes.RESTORE, e.getMessage()));
@@ -481,6 +501,7 @@ public final class Engine {
   private void startCommand() {
     try {
       long pid = init.startTask(options.directory(), taskEnvironment(), options.command());
+      crashPoints.at(RunPoint.RUN_STARTED);
       events.add(new Running(pid));
     } catch (InitException e) {
       events.add(
@@ -688,6 +709,7 @@ public final class Engine {
   }
 
   private int commitEnd(int code) {
+    crashPoints.at(RunPoint.RUN_TASK_ENDED);
     DumpMetadata last;
     try {
       last =
@@ -709,12 +731,14 @@ public final class Engine {
           e.getMessage());
       return code;
     }
+    crashPoints.at(RunPoint.RUN_END_RECORDED);
     try {
       new Catalog(store).removeImages(last);
     } catch (StoreException e) {
       log.warn(
           "the snapshots of the task, which has ended, could not be removed: {}", e.getMessage());
     }
+    crashPoints.at(RunPoint.RUN_IMAGES_REMOVED);
     return code;
   }
 
@@ -754,6 +778,7 @@ public final class Engine {
           }
         });
     attempt(failures, this::release);
+    crashPoints.at(RunPoint.RUN_RELEASED);
     attempt(failures, Engine::awaitCallers);
     attempt(
         failures,
@@ -790,6 +815,7 @@ public final class Engine {
     if (init == null) {
       return code;
     }
+    crashPoints.at(RunPoint.RUN_LEFT);
     try {
       init.exit(code);
       Thread.sleep(Duration.ofMinutes(1)); // init ends this process

@@ -28,7 +28,7 @@ class KilledRollBackTest {
 
     @SuppressWarnings("CatchAndPrintStackTrace")
     public static void main(String[] args) throws Exception {
-      RollBack.Point wanted = RollBack.Point.valueOf(args[2]);
+      RollBackPoint wanted = RollBackPoint.valueOf(args[2]);
       int[] left = {Integer.parseInt(args[3])};
       RollBack rollBack =
           new RollBack(
@@ -36,7 +36,7 @@ class KilledRollBackTest {
               new PackFile(Path.of(args[1])),
               BytePath.ROOT,
               2,
-              (point, path) -> {
+              point -> {
                 if (point == wanted && left[0]-- == 0) {
                   System.out.println("AT " + point);
                   try {
@@ -51,7 +51,7 @@ class KilledRollBackTest {
     }
   }
 
-  private boolean killAt(RollBack.Point point, int count, CaptureResult captured) throws Exception {
+  private boolean killAt(RollBackPoint point, int count, CaptureResult captured) throws Exception {
     Process child =
         new ProcessBuilder(
                 ProcessHandle.current().info().command().orElseThrow(),
@@ -99,13 +99,13 @@ class KilledRollBackTest {
     }
     expected.remove(task.home);
     List<String> reached = new ArrayList<>();
-    for (RollBack.Point point : RollBack.Point.values()) {
+    for (RollBackPoint point : RollBackPoint.values()) {
       task.tick();
       tree.mutate(60);
       Photo before = Photo.of(BytePath.ROOT, task.home, true);
       int count =
           switch (point) {
-            case MOVED_ASIDE, PLACED, DIRECTORY -> random.nextInt(6);
+            case ROLL_BACK_MOVED_ASIDE, ROLL_BACK_PLACED, ROLL_BACK_DIRECTORY -> random.nextInt(6);
             default -> 0;
           };
       // twice at the same place, then through
@@ -119,7 +119,7 @@ class KilledRollBackTest {
       Map<BytePath, String> found = new TreeMap<>(now.shown);
       found.keySet().retainAll(expected.keySet());
       assertEquals(expected, found, () -> "killed at " + point + " " + count);
-      if (point == RollBack.Point.VERIFIED && stopped) {
+      if (point == RollBackPoint.ROLL_BACK_VERIFIED && stopped) {
         assertEquals(0, last.put(), "what the killed run had put in place is kept");
       }
       Photo all = Photo.of(BytePath.ROOT, task.home, true);

@@ -19,6 +19,7 @@ import java.util.Set;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
+import org.lifeboat.crash.CrashPoints;
 import org.lifeboat.snapshot.DumpMetadata.DumpState;
 import org.lifeboat.store.FaultStore;
 import org.lifeboat.store.FaultStore.Fault;
@@ -77,7 +78,8 @@ final class SealedDumpTest {
         1,
         2,
         "test",
-        Clock.fixed(Instant.ofEpochMilli(9000), ZoneOffset.UTC));
+        Clock.fixed(Instant.ofEpochMilli(9000), ZoneOffset.UTC),
+        CrashPoints.NONE);
   }
 
   private SealedDump seal(ObjectStore through) throws IOException {
