@@ -16,6 +16,7 @@ import java.util.ArrayDeque;
 import java.util.Deque;
 import java.util.HexFormat;
 import java.util.Optional;
+import java.util.OptionalLong;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.ArrayBlockingQueue;
@@ -181,7 +182,7 @@ public final class Transfer {
 
   /** Fetches an object into a new file; see {@link #get(String, Path, String)}. */
   public Stored get(String key, Path file) throws IOException {
-    return get(key, file, Optional.empty());
+    return get(key, file, OptionalLong.empty(), Optional.empty());
   }
 
   /**
@@ -193,16 +194,27 @@ public final class Transfer {
    * @throws IOException when the file can't be written
    */
   public Stored get(String key, Path file, String sha256) throws IOException {
-    return get(key, file, Optional.of(sha256));
+    return get(key, file, OptionalLong.empty(), Optional.of(sha256));
   }
 
-  private Stored get(String key, Path file, Optional<String> expected) throws IOException {
+  /**
+   * As above; of an object of another size nothing is fetched but its first part, however long it
+   * has grown.
+   *
+   * @param size in bytes
+   */
+  public Stored get(String key, Path file, long size, String sha256) throws IOException {
+    return get(key, file, OptionalLong.of(size), Optional.of(sha256));
+  }
+
+  private Stored get(String key, Path file, OptionalLong size, Optional<String> expected)
+      throws IOException {
     Path temporary = file.resolveSibling(".part-" + UUID.randomUUID());
     try {
       Stored stored;
       try (FileChannel out =
           FileChannel.open(temporary, Set.of(CREATE_NEW, WRITE), FileStore.FILE_MODE)) {
-        stored = receive(key, out);
+        stored = receive(key, size, out);
       }
       check("get", key, expected, stored.sha256);
       Files.move(temporary, file, ATOMIC_MOVE);
@@ -216,12 +228,21 @@ public final class Transfer {
   /** A range under way: the object as it was seen, and the bytes between position and limit. */
   private record Range(ObjectInfo info, ByteBuffer buffer) {}
 
-  private Stored receive(String key, FileChannel out) throws IOException {
+  private Stored receive(String key, OptionalLong size, FileChannel out) throws IOException {
     MessageDigest digest = sha256();
     Range first = fetch(key, 0, take(key, "get", partBytes));
     ObjectInfo info = first.info;
     long done = 0;
     try {
+      if (size.isPresent() && info.size() != size.getAsLong()) {
+        throw new StoreException(
+            Kind.CORRUPT,
+            "get",
+            store.url().of(key),
+            "it has " + info.size() + " bytes, not " + size.getAsLong(),
+            "",
+            null);
+      }
       digest.update(first.buffer.duplicate());
       done = first.buffer.remaining();
       FileStore.write(out, 0, first.buffer);

@@ -1,7 +1,5 @@
 package org.lifeboat.protocol;
 
-import java.util.HashSet;
-import java.util.Set;
 import org.lifeboat.page.ImageId;
 import org.lifeboat.page.PagemapFlags;
 
@@ -14,11 +12,11 @@ import org.lifeboat.page.PagemapFlags;
  */
 public final class DumpDialogue {
 
-  /** More images than processes and shared memory segments can be on a host. */
-  private static final int MAX_IMAGES = 1 << 24;
+  /** More images than a tree has processes and shared memory segments; they take 16 MiB here. */
+  private static final int MAX_IMAGES = 1 << 20;
 
   private final int pageSize;
-  private final Set<ImageId> opened = new HashSet<>();
+  private final ImageSet opened = new ImageSet();
   private ImageId current;
   private long end;
   private boolean closed;
@@ -44,7 +42,10 @@ public final class DumpDialogue {
     switch (message.command()) {
       case OPEN2 -> {
         ImageId image = message.image();
-        if (opened.size() == MAX_IMAGES || !opened.add(image)) {
+        if (opened.size() == MAX_IMAGES) {
+          throw new ProtocolException(message + ": more than " + MAX_IMAGES + " images");
+        }
+        if (!opened.add(image)) {
           throw new ProtocolException(message + ": " + image + " was opened before");
         }
         current = image;
@@ -54,7 +55,7 @@ public final class DumpDialogue {
       case ADD_F -> add(message);
       case CLOSE, FORCE_CLOSE -> {
         closed = true;
-        if (opened.isEmpty()) {
+        if (opened.size() == 0) {
           throw new ProtocolException("CRIU ended the dump before it had opened an image");
         }
       }
@@ -91,7 +92,7 @@ public final class DumpDialogue {
 
   /** Whether the end came, and all before it was right. */
   public boolean complete() {
-    return closed && !opened.isEmpty();
+    return closed && opened.size() > 0;
   }
 
   /** The number of images that were opened. */

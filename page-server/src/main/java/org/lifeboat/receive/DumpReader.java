@@ -24,6 +24,9 @@ import org.lifeboat.protocol.ProtocolException;
  */
 final class DumpReader {
 
+  /** Images that have no pages fill no segment: a batch of them ends here. */
+  private static final int MAX_STEPS = 4096;
+
   private final ScatteringByteChannel in;
   private final WritableByteChannel out;
   private final SegmentPool pool;
@@ -83,6 +86,9 @@ final class DumpReader {
         switch (message.command()) {
           case OPEN2 -> {
             ready().steps().add(new Batch.Opened(message.image()));
+            if (batch.steps().size() >= MAX_STEPS) {
+              ship();
+            }
             observer.imageOpened(message.image());
             reply(ByteBuffer.allocate(1));
             fill(header, header);

@@ -27,6 +27,9 @@ public final class Frames {
 
   static final int MAX_LENGTH = 1 << 20;
 
+  /** Fields of a message that is read; init's longest has some hundred. */
+  static final int MAX_FIELDS = 4096;
+
   private Frames() {}
 
   /** The field that carries this text, as UTF-8. */
@@ -55,6 +58,9 @@ public final class Frames {
     int start = 0;
     for (int i = 0; i <= length; i++) {
       if (i == length || body.get(i) == 0) {
+        if (fields.size() == MAX_FIELDS) {
+          throw new IOException("malformed message: more than " + MAX_FIELDS + " fields");
+        }
         fields.add(new String(body.array(), start, i - start, StandardCharsets.ISO_8859_1));
         start = i + 1;
       }

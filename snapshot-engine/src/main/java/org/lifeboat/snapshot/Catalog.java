@@ -31,12 +31,7 @@ public final class Catalog {
     if (blob.isEmpty()) {
       return Optional.empty();
     }
-    return Optional.of(
-        SealedJson.read(
-            blob.get().bytes(),
-            DumpMetadata.class,
-            store.url().of(Layout.METADATA),
-            DumpMetadata.FORMAT));
+    return Optional.of(DumpMetadata.read(blob.get().bytes(), store.url().of(Layout.METADATA)));
   }
 
   /**
@@ -55,7 +50,11 @@ public final class Catalog {
         || !SealedJson.sha256(bytes).equals(dump.manifestSha256())) {
       throw SnapshotException.damaged(url, "it is not the one that was committed");
     }
-    return SealedJson.read(bytes, Manifest.class, url, Manifest.FORMAT);
+    Manifest manifest = Manifest.read(bytes, url);
+    if (manifest.id() != dump.id()) {
+      throw SnapshotException.damaged(url, "it is of dump " + manifest.id());
+    }
+    return manifest;
   }
 
   /** All objects of a dump. */

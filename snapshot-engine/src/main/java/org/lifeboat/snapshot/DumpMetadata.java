@@ -4,8 +4,10 @@ import static java.util.Objects.requireNonNull;
 
 import java.util.ArrayList;
 import java.util.Comparator;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
+import java.util.Set;
 import java.util.function.UnaryOperator;
 
 /**
@@ -43,6 +45,76 @@ public record DumpMetadata(
     requireNonNull(owner, "owner is null");
     command = List.copyOf(command);
     dumps = List.copyOf(dumps);
+  }
+
+  /** What a person who edits the document may do to a number that everything counts from. */
+  private static final int MOST_DUMPS = 1_000_000_000;
+
+  private static final long MOST_EPOCHS = 1L << 52;
+
+  /**
+   * Reads the document and trusts no field of it.
+   *
+   * @param what its URL, for the message
+   * @throws SnapshotException of kind DAMAGED or NEWER_FORMAT
+   */
+  public static DumpMetadata read(byte[] bytes, String what) throws SnapshotException {
+    return SealedJson.read(bytes, DumpMetadata.class, what, FORMAT, DumpMetadata::check);
+  }
+
+  private static void check(Fields document) throws Fields.FieldException {
+    long epoch = document.integer("epoch", 1, MOST_EPOCHS);
+    document.text("nonce", 0);
+    Fields owner = document.object("owner");
+    owner.word("id");
+    owner.text("host", 0);
+    owner.integer("pid", 0, Integer.MAX_VALUE);
+    owner.integer("attempt", 0, Integer.MAX_VALUE);
+    owner.time("since");
+    owner.flag("released");
+    document.texts("command", 0);
+    document.text("directory", 0);
+    Fields task = document.object("task");
+    TaskState state = task.choice("state", TaskState.class);
+    task.time("since");
+    long generation = task.integer("generation", 0, MOST_DUMPS);
+    if (state == TaskState.ENDED || task.has("exitCode")) {
+      task.integer("exitCode", 0, 255);
+    }
+    Set<Long> ids = new HashSet<>();
+    for (Fields dump : document.objects("dumps")) {
+      if (!ids.add(checkDump(dump, epoch, generation))) {
+        throw dump.wrong("id", "another than that of an earlier dump");
+      }
+    }
+  }
+
+  private static long checkDump(Fields dump, long epoch, long generation)
+      throws Fields.FieldException {
+    long id = dump.integer("id", 1, MOST_DUMPS);
+    dump.choice("type", DumpType.class);
+    DumpState state = dump.choice("state", DumpState.class);
+    if (dump.has("parent")) {
+      dump.integer("parent", 1, id - 1);
+    }
+    dump.integer("generation", 0, generation);
+    dump.integer("attempt", 0, Integer.MAX_VALUE);
+    dump.integer("epoch", 1, epoch);
+    dump.time("startedAt");
+    dump.time("deadline");
+    dump.time("endedAt");
+    dump.bytes("rawBytes");
+    dump.bytes("storedBytes");
+    dump.integer("frozenMicros", 0, Fields.LAST_MILLIS * 1000);
+    boolean committed = state != DumpState.DUMPING && state != DumpState.FAILED;
+    if (committed || dump.has("manifestSha256")) {
+      dump.digest("manifestSha256");
+    }
+    dump.integer("manifestSize", committed ? 1 : 0, Integer.MAX_VALUE);
+    if (dump.has("error")) {
+      dump.text("error", 0);
+    }
+    return id;
   }
 
   /**

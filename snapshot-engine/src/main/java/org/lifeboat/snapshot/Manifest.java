@@ -2,6 +2,7 @@ package org.lifeboat.snapshot;
 
 import java.util.List;
 import java.util.Map;
+import org.lifeboat.store.Keys;
 
 /**
  * The object {@code manifest.json} of a dump: every other object of it with size and SHA-256, and
@@ -52,6 +53,83 @@ public record Manifest(
     command = List.copyOf(command);
     images = Map.copyOf(images);
     packs = Map.copyOf(packs);
+  }
+
+  private static final int MOST_PART = 64 << 20;
+
+  /**
+   * Reads a manifest and trusts no field of it: names and keys lead nowhere but into the store's
+   * own folder and into the folder that images are fetched to.
+   *
+   * @param what its URL or path, for the message
+   * @throws SnapshotException of kind DAMAGED or NEWER_FORMAT
+   */
+  public static Manifest read(byte[] bytes, String what) throws SnapshotException {
+    return SealedJson.read(bytes, Manifest.class, what, FORMAT, Manifest::check);
+  }
+
+  private static void check(Fields manifest) throws Fields.FieldException {
+    manifest.integer("id", 1, Integer.MAX_VALUE);
+    manifest.integer("epoch", 1, Long.MAX_VALUE);
+    manifest.text("lifeboat", 0);
+    manifest.texts("command", 0);
+    manifest.text("directory", 0);
+    Fields host = manifest.object("host");
+    for (String text : List.of("name", "arch", "kernel", "criu", "cpu", "os")) {
+      host.text(text, 0);
+    }
+    host.texts("cpuFlags", 0);
+    host.integer("pageSize", 1024, 1 << 20);
+    for (String pid : List.of("root", "highestPid")) {
+      manifest.integer(pid, 1, Integer.MAX_VALUE);
+    }
+    manifest.integer("stdoutInode", 0, Long.MAX_VALUE);
+    manifest.integer("stderrInode", 0, Long.MAX_VALUE);
+    manifest.integer("processes", 0, Integer.MAX_VALUE);
+    for (String bytes : List.of("rawBytes", "storedBytes", "fileBytes")) {
+      manifest.bytes(bytes);
+    }
+    manifest.integer("frozenMicros", 0, Long.MAX_VALUE);
+    Fields images = manifest.object("images");
+    for (String name : manifest.names("images")) {
+      if (name.contains("/") || name.startsWith(".") || !SealedDump.isImage(name)) {
+        throw images.wrong(name, "named as an image of CRIU is");
+      }
+      checkItem(images.object(name));
+    }
+    checkItem(manifest.object("index"));
+    checkItem(manifest.object("files"));
+    Fields packs = manifest.object("packs");
+    for (String key : manifest.names("packs")) {
+      if (!isKey(key)) {
+        throw packs.wrong(key, "below a key of this store");
+      }
+      packs.bytes(key);
+    }
+    for (Fields pack : manifest.object("filePack").objects("packs")) {
+      if (!isKey(pack.text("key", 1))) {
+        throw pack.wrong("key", "a key of this store");
+      }
+      long size = pack.integer("size", 1, Fields.MOST_BYTES);
+      long part = pack.integer("partSize", 1, MOST_PART);
+      List<String> parts = pack.texts("parts", 1);
+      if (parts.size() != (size + part - 1) / part || !parts.stream().allMatch(Fields::isDigest)) {
+        throw pack.wrong("parts", "a SHA-256 for each part of " + part + " bytes");
+      }
+    }
+  }
+
+  private static void checkItem(Fields item) throws Fields.FieldException {
+    item.bytes("size");
+    item.digest("sha256");
+  }
+
+  private static boolean isKey(String key) {
+    try {
+      return Keys.check(key).startsWith(Layout.ROOT) && key.chars().noneMatch(c -> c < ' ');
+    } catch (IllegalArgumentException e) {
+      return false;
+    }
   }
 
   /** An object's size in bytes and its SHA-256 in hexadecimal. */

@@ -67,12 +67,7 @@ public final class MetadataStore {
     if (blob.isEmpty()) {
       return Optional.empty();
     }
-    DumpMetadata document =
-        SealedJson.read(
-            blob.get().bytes(),
-            DumpMetadata.class,
-            store.url().of(Layout.METADATA),
-            DumpMetadata.FORMAT);
+    DumpMetadata document = DumpMetadata.read(blob.get().bytes(), store.url().of(Layout.METADATA));
     return Optional.of(new Current(document, blob.get().version()));
   }
 

@@ -5,10 +5,12 @@ import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.util.ArrayList;
 import java.util.HexFormat;
 import java.util.List;
+import java.util.Set;
 import java.util.concurrent.ArrayBlockingQueue;
 import java.util.concurrent.BlockingQueue;
 import java.util.concurrent.ExecutionException;
@@ -40,7 +42,7 @@ final class PackFetch {
    */
   void fetch(Manifest.Pack pack, Path file) throws IOException, InterruptedException {
     long parts = pack.partSize() <= 0 ? -1 : (pack.size() + pack.partSize() - 1) / pack.partSize();
-    if (pack.size() <= 0 || pack.partSize() > 1 << 30 || parts != pack.parts().size()) {
+    if (pack.size() <= 0 || pack.partSize() > 64 << 20 || parts != pack.parts().size()) {
       throw SnapshotException.damaged(store.url().of(pack.key()), "its description is malformed");
     }
     BlockingQueue<ByteBuffer> buffers = new ArrayBlockingQueue<>(PARALLEL);
@@ -51,7 +53,11 @@ final class PackFetch {
     try (FileChannel out =
             file == null
                 ? null
-                : FileChannel.open(file, StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE);
+                : FileChannel.open(
+                    file,
+                    Set.of(StandardOpenOption.CREATE_NEW, StandardOpenOption.WRITE),
+                    PosixFilePermissions.asFileAttribute(
+                        PosixFilePermissions.fromString("rw-------")));
         ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
       for (int part = 0; part < parts; part++) {
         int number = part;

@@ -20,8 +20,10 @@ import java.util.concurrent.Future;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import org.lifeboat.criu.CriuException;
 import org.lifeboat.criu.CriuImages;
 import org.lifeboat.criu.CriuLog;
+import org.lifeboat.files.FilesException;
 import org.lifeboat.init.InitException;
 import org.lifeboat.init.WaitStatus;
 import org.lifeboat.page.PageFormatException;
@@ -140,12 +142,22 @@ public final class Restorer {
         new PackFetch(context.store()).fetch(pack, file);
         packs.add(file);
       }
-      context.crashPoints().at(RestorePoint.RESTORE_FETCHED);
-      context.files().rollBack(filesManifest, packs);
+      List<CriuImages.TreeProcess> processes;
+      List<Integer> joined;
+      try {
+        processes = CriuImages.processes(images);
+        joined = CriuImages.joinOrphanSessions(images);
+        CriuImages.connectedAddresses(images);
+        context.crashPoints().at(RestorePoint.RESTORE_FETCHED);
+        context.files().rollBack(filesManifest, packs);
+      } catch (CriuException | FilesException e) {
+        if (e instanceof FilesException f && f.errno().isPresent()) {
+          throw e; // a full disk of this host's, not the snapshot's fault
+        }
+        throw new SnapshotException(SnapshotException.Kind.DAMAGED, e.getMessage(), "", e);
+      }
       context.crashPoints().at(RestorePoint.RESTORE_ROLLED_BACK);
       long fetched = System.nanoTime();
-      List<CriuImages.TreeProcess> processes = CriuImages.processes(images);
-      List<Integer> joined = CriuImages.joinOrphanSessions(images);
       if (!joined.isEmpty()) {
         log.debug("processes {} join the root's session", joined);
       }
@@ -190,10 +202,6 @@ public final class Restorer {
     try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
       for (Map.Entry<String, Manifest.Item> image : manifest.images().entrySet()) {
         String name = image.getKey();
-        if (name.contains("/") || name.startsWith(".") || !SealedDump.isImage(name)) {
-          throw SnapshotException.damaged(
-              context.store().url().of(Layout.manifest(id)), "it names an image " + name);
-        }
         Callable<Void> get =
             () -> {
               places.acquire();
@@ -250,7 +258,7 @@ public final class Restorer {
   private void fetch(Transfer transfer, String key, Manifest.Item item, Path file)
       throws IOException {
     try {
-      transfer.get(key, file, item.sha256());
+      transfer.get(key, file, item.size(), item.sha256());
     } catch (StoreException e) {
       throw damagedOr(e);
     }

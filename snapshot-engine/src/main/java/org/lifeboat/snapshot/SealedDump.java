@@ -5,6 +5,7 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.util.ArrayList;
 import java.util.HexFormat;
@@ -56,6 +57,9 @@ final class SealedDump {
   /** Seals what stands in the folder. */
   static SealedDump seal(Context context, Path folder, Manifest manifest) throws IOException {
     Path draft = folder.resolve(MANIFEST + ".new");
+    Files.deleteIfExists(draft);
+    Files.createFile(
+        draft, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
     Files.write(draft, SealedJson.write(manifest));
     Files.move(draft, folder.resolve(MANIFEST));
     return new SealedDump(context, folder, manifest);
@@ -68,8 +72,7 @@ final class SealedDump {
     if (!Files.exists(file)) {
       return Optional.empty();
     }
-    Manifest manifest =
-        SealedJson.read(Files.readAllBytes(file), Manifest.class, file.toString(), Manifest.FORMAT);
+    Manifest manifest = Manifest.read(Files.readAllBytes(file), file.toString());
     return manifest.id() == id && manifest.epoch() == context.epoch()
         ? Optional.of(new SealedDump(context, folder, manifest))
         : Optional.empty();

@@ -3,6 +3,7 @@ package org.lifeboat.snapshot;
 import java.nio.charset.StandardCharsets;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
 import java.util.HexFormat;
 import tools.jackson.core.JacksonException;
 import tools.jackson.databind.DeserializationFeature;
@@ -33,6 +34,10 @@ public final class SealedJson {
           .build();
 
   private static final String FIELD = "\"checksum\" : \"sha256:";
+  private static final String END = "\"\n}\n";
+
+  /** The bytes behind the field: the digest in hexadecimal, and the end. */
+  private static final int SEAL = 64 + END.length();
 
   private SealedJson() {}
 
@@ -50,42 +55,59 @@ public final class SealedJson {
     int at = text.lastIndexOf(FIELD);
     String sealed = text.substring(0, at);
     String digest = sha256(sealed.getBytes(StandardCharsets.UTF_8));
-    return (sealed + FIELD + digest + "\"\n}\n").getBytes(StandardCharsets.UTF_8);
+    return (sealed + FIELD + digest + END).getBytes(StandardCharsets.UTF_8);
+  }
+
+  /** Looks for what makes no sense in a document whose seal is whole. */
+  @FunctionalInterface
+  interface Check {
+    void run(Fields document) throws Fields.FieldException;
   }
 
   /**
-   * Checks the seal and the format's version and reads the document.
+   * Checks the seal, the format's version and each field, and reads the document.
    *
    * @param what the document's URL, for the message
    * @param newest the newest format version that this program knows
    */
-  public static <T> T read(byte[] bytes, Class<T> type, String what, int newest)
+  static <T> T read(byte[] bytes, Class<T> type, String what, int newest, Check check)
       throws SnapshotException {
-    String text = new String(bytes, StandardCharsets.UTF_8);
-    int at = text.lastIndexOf(FIELD);
-    if (at < 0 || text.length() < at + FIELD.length() + 64) {
-      throw SnapshotException.damaged(what, "it has no checksum: it is truncated or was edited");
-    }
-    String digest = text.substring(at + FIELD.length(), at + FIELD.length() + 64);
-    String rest = text.substring(at + FIELD.length() + 64);
-    if (!rest.equals("\"\n}\n")
-        || !sha256(text.substring(0, at).getBytes(StandardCharsets.UTF_8)).equals(digest)) {
-      throw SnapshotException.damaged(
-          what, "its checksum does not match: it is damaged or was edited");
-    }
+    checkSeal(bytes, what);
     try {
-      JsonNode tree = MAPPER.readTree(text);
-      int format = tree.path("format").asInt(0);
-      if (format < 1) {
+      JsonNode tree = MAPPER.readTree(bytes);
+      long format = tree.path("format").asLong(0);
+      if (!tree.isObject() || !tree.path("format").isIntegralNumber() || format < 1) {
         throw SnapshotException.damaged(what, "it has no format version");
       }
       if (format > newest) {
         throw SnapshotException.newer(what, format, newest);
       }
+      check.run(new Fields(tree));
       ((ObjectNode) tree).remove("checksum");
       return MAPPER.treeToValue(tree, type);
+    } catch (Fields.FieldException e) {
+      throw SnapshotException.damaged(what, "its " + e.getMessage());
     } catch (JacksonException e) {
       throw SnapshotException.damaged(what, "malformed: " + e.getOriginalMessage());
+    }
+  }
+
+  /** Over the bytes, not the text: what is no UTF-8 reads as one and the same character. */
+  private static void checkSeal(byte[] bytes, String what) throws SnapshotException {
+    byte[] field = FIELD.getBytes(StandardCharsets.UTF_8);
+    int at = bytes.length - field.length - SEAL;
+    boolean there = at >= 0 && Arrays.equals(bytes, at, at + field.length, field, 0, field.length);
+    if (!there && !new String(bytes, StandardCharsets.UTF_8).contains(FIELD)) {
+      throw SnapshotException.damaged(what, "it has no checksum: it is truncated or was edited");
+    }
+    MessageDigest digest = digest();
+    digest.update(bytes, 0, Math.max(0, at));
+    String seal = HexFormat.of().formatHex(digest.digest()) + END;
+    if (!there
+        || !seal.equals(
+            new String(bytes, bytes.length - SEAL, SEAL, StandardCharsets.ISO_8859_1))) {
+      throw SnapshotException.damaged(
+          what, "its checksum does not match: it is damaged or was edited");
     }
   }
 

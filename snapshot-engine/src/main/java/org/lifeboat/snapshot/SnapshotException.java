@@ -22,7 +22,7 @@ public final class SnapshotException extends IOException {
     return new SnapshotException(Kind.DAMAGED, what + ": " + detail, "", null);
   }
 
-  static SnapshotException newer(String what, int format, int newest) {
+  static SnapshotException newer(String what, long format, int newest) {
     return new SnapshotException(
         Kind.NEWER_FORMAT,
         what + ": its format is " + format + ", this Lifeboat reads up to " + newest,

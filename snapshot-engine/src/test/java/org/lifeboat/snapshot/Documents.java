@@ -90,8 +90,8 @@ public final class Documents {
             7,
             5,
             java.util.Map.of("core-500.img", new Manifest.Item(3, SealedJson.sha256(new byte[3]))),
-            new Manifest.Item(1, "00"),
-            new Manifest.Item(1, "00"),
+            new Manifest.Item(1, "00".repeat(32)),
+            new Manifest.Item(1, "00".repeat(32)),
             java.util.Map.of(),
             new Manifest.FilePack(List.of()));
     byte[] bytes = SealedJson.write(manifest);

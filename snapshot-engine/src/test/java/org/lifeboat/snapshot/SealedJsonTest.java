@@ -19,7 +19,7 @@ final class SealedJsonTest {
               .failed("\u00e4 \"checksum\" : \"sha256:", 9));
 
   private static DumpMetadata read(byte[] bytes) throws SnapshotException {
-    return SealedJson.read(bytes, DumpMetadata.class, "the document", DumpMetadata.FORMAT);
+    return DumpMetadata.read(bytes, "the document");
   }
 
   @Test
