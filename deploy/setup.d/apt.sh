@@ -39,6 +39,7 @@ want_build_packages() {
 
 want_test_packages() {
   want valgrind iperf3 sqlite3 redis-tools samtools shellcheck
+  want rclone zstd python3-numpy # what perf/ measures and compares with
 }
 
 install_wanted() {

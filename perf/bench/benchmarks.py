@@ -1,6 +1,5 @@
 """The benchmarks. Each gives its runs, as measured, and a summary: medians with the least and the greatest."""
 
-import contextlib
 import json
 import os
 import pathlib
@@ -9,30 +8,9 @@ import signal
 import subprocess
 import time
 
-from . import parts
-from .parts import Failed, Link, Memory, Minio, Run, check, spread
-
-MIB = 1 << 20
-GB = 1e9
-POOL = 256 * MIB  # the engine's default
-UPLOADS = 8  # the engine's
-TASK = (parts.PYTHON, str(parts.HOLD))
-
-
-@contextlib.contextmanager
-def folder(options, name):
-    """A folder that is gone afterwards, with the gigabytes in it."""
-    path = options.scratch / name
-    path.mkdir()
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
-
-
-def medians(runs, *names, digits=3):
-    return {name: spread([run[name] for run in runs], digits) for name in names}
-
+from . import images, parts
+from .common import GB, MIB, POOL, TASK, UPLOADS, checkpoint, codec_cpu, folder, medians
+from .parts import Failed, Link, Memory, Minio, Run, check
 
 # ---- receive
 
@@ -54,6 +32,7 @@ def receive(options):
     names = [f"{side}.{figure}" for side in ("pool_256m", "pool_all", "tmpfs") for figure in ("gb_per_s", "frozen_s")]
     names += ["ratio_256m", "ratio_all"]
     names += [f"{side}.cpu_s_per_gb" for side in ("pool_256m", "pool_all")]
+    names += [name for name in runs[0] if name.startswith("pool_256m.cpu.")]
     return runs, medians(runs, *names)
 
 
@@ -82,7 +61,7 @@ def _to_receiver(here, task, pool):
             if line != "ready\n":
                 errors.seek(0)
                 raise Failed("the receiver did not start: " + errors.read()[-2000:])
-            before = parts.cpu_seconds(receiver.pid)
+            cpu = parts.Cpu(receiver.pid)
             with parts.page_socket(socket) as connection:
                 fd = connection.fileno()
                 figures = parts.criu_dump(
@@ -93,7 +72,7 @@ def _to_receiver(here, task, pool):
                 errors.seek(0)
                 raise Failed("the receiver failed: " + errors.read()[-2000:])
             got = json.loads(line)
-            cpu = parts.cpu_seconds(receiver.pid) - before
+            cpu = cpu.end()
             peak = parts.kib(receiver.pid, "VmHWM")
             receiver.stdin.close()
             check(receiver.wait(20) == 0, "the receiver ended with an error")
@@ -106,7 +85,8 @@ def _to_receiver(here, task, pool):
     return {
         **rates,
         "receiver_gb_per_s": got["rawBytes"] / GB / got["seconds"],
-        "cpu_s_per_gb": cpu / (got["rawBytes"] / GB),
+        "cpu_s_per_gb": cpu["total"] / (got["rawBytes"] / GB),
+        **{f"cpu.{kind}_s_per_gb": seconds / (got["rawBytes"] / GB) for kind, seconds in cpu.items() if kind != "total"},
         "peak_mib": peak / 1024,
         "waits": got["waits"],
     }
@@ -124,32 +104,9 @@ def _to_tmpfs(images, task):
 # ---- a final checkpoint
 
 
-def _checkpoint(here, options, url, settings=None, prefix=()):
-    """A final checkpoint of the task by `lifeboat checkpoint`; the snapshot is verified and is not kept."""
-    settings = {"LIFEBOAT_POOL_SIZE": str(POOL), **(settings or {})}
-    ready = here / "work/ready"
-    with Run(here, url, (*TASK, options.size, ready), settings, prefix) as run:
-        run.ready(ready)
-        load = parts.load()
-        result, engine, requests = run.checkpoint()
-        run.ask("verify")
-    raw, stored = result["rawBytes"], result["storedBytes"]
-    check(raw >= options.size, f"{raw} bytes were saved of a task that holds {options.size}")
-    check(raw == requests.raw_bytes, f"{raw} bytes in the result, {requests.raw_bytes} in the log of requests")
-    check(requests.bytes >= options.size, f"{requests.bytes} bytes were sent of {options.size} incompressible ones")
-    check(requests.bytes <= stored, f"{requests.bytes} bytes of parts were sent, {stored} are in the store")
-    return {
-        "load": load,
-        "raw_bytes": raw,
-        "stored_bytes": stored,
-        "received_s": requests.received,
-        "committed_s": requests.committed,
-        "sent_before_end": requests.sent_before(requests.received) / requests.bytes,
-        "cpu_s_per_gb": engine["cpu_seconds"] / (raw / GB),
-        "gb_per_s": raw / GB / requests.committed,
-        **engine,
-        **{f"phase.{name}": seconds for name, seconds in requests.phases().items()},
-    }
+def _incompressible(here, options, url, settings=None, prefix=(), verify=True):
+    task = (*TASK, options.size, "{work}/ready")
+    return checkpoint(here, url, task, options.size, settings, prefix, least=options.size, verify=verify)
 
 
 def overlap(options):
@@ -157,9 +114,9 @@ def overlap(options):
     runs, summary = [], {}
     for number in range(options.runs):
         with folder(options, "overlap-minio") as here, Minio(here) as minio:
-            runs.append({"store": "MinIO", **_checkpoint(here, options, minio.url("run"), minio.settings())})
+            runs.append({"store": "MinIO", **_incompressible(here, options, minio.url("run"), minio.settings())})
         with folder(options, "overlap-file") as here:
-            runs.append({"store": "file", **_checkpoint(here, options, f"file://{here}/store")})
+            runs.append({"store": "file", **_incompressible(here, options, f"file://{here}/store")})
     for store in ("MinIO", "file"):
         of = [run for run in runs if run["store"] == store]
         for name, value in medians(of, "sent_before_end", "received_s", "committed_s").items():
@@ -169,14 +126,27 @@ def overlap(options):
 
 def link(options):
     """A final checkpoint through a link of 1 Gbit/s to MinIO, beside what iperf3 gets through it."""
+    return _link(options, "1gbit")
+
+
+def link5(options):
+    """The same at 5 Gbit/s, and who uses the processors meanwhile."""
+    return _link(options, "5gbit")
+
+
+def _link(options, rate):
     runs = []
-    with Link("1gbit") as wire:
+    with Link(rate) as wire:
         for number in range(options.runs):
             with folder(options, "link") as here:
                 before = wire.carries(options.iperf)
                 with Minio(here, wire.SERVER, wire.server(), 9000) as minio:
-                    one = _checkpoint(here, options, minio.url("run"), minio.settings(), wire.client())
+                    server = parts.cpu_seconds(minio.process.pid)
+                    one = _incompressible(here, options, minio.url("run"), minio.settings(), wire.client(), number == 0)
+                    one["minio_cpu_s_per_gb"] = (parts.cpu_seconds(minio.process.pid) - server) / (one["raw_bytes"] / GB)
                 after = wire.carries(options.iperf)
+            if number == 0:
+                del one["minio_cpu_s_per_gb"]  # the verification's too
             wire_rate = (before + after) / 2
             one["iperf_mb_per_s"] = wire_rate / 1e6
             one["mb_per_s"] = one["stored_bytes"] / 1e6 / one["committed_s"]
@@ -185,7 +155,12 @@ def link(options):
             one["lost_s"] = one["committed_s"] - one["stored_bytes"] / wire_rate
             runs.append(one)
     names = ["share", "mb_per_s", "iperf_mb_per_s", "committed_s", "lost_s", "share_while_parts"]
-    return runs, medians(runs, *names, *(name for name in runs[0] if name.startswith("phase.")))
+    names += ["machine_busy", "cpu_s_per_gb"]
+    more = [name for name in runs[0] if name.startswith(("phase.", "cpu."))]
+    summary = medians(runs, *names, *more)
+    if len(runs) > 1:
+        summary.update(medians(runs[1:], "minio_cpu_s_per_gb"))
+    return runs, summary
 
 
 def dump(options):
@@ -193,8 +168,32 @@ def dump(options):
     runs = []
     for number in range(options.runs):
         with folder(options, "dump") as here:
-            runs.append(_checkpoint(here, options, f"file://{here}/store"))
+            runs.append(_incompressible(here, options, f"file://{here}/store"))
     return runs, medians(runs, "committed_s", "gb_per_s", "cpu_s_per_gb", "peak_mib", "resident_before_mib")
+
+
+def large(options):
+    """A final checkpoint of 8 GiB, of which codecs make a third, to MinIO: memory of the engine, CPU per GB beside the codec's."""
+    runs = []
+    for number in range(options.runs):
+        with folder(options, "large") as here:
+            task = (*TASK, options.large, "{work}/ready", "4")
+            with Minio(here) as minio:
+                one = checkpoint(
+                    here, minio.url("run"), task, options.large, minio.settings(), verify=number == 0
+                )
+            sample = here / "sample"
+            parts.run([*TASK, "--sample", min(options.large, 256 * MIB), sample, "4"])
+            one["codec"] = codec_cpu(sample)
+            one["pool_mib"] = POOL / MIB
+            one["peak_beside_pool_mib"] = one["peak_mib"] - one["pool_mib"]
+            one["cpu_beside_codec_s_per_gb"] = one["cpu_s_per_gb"] - one["cpu.compress_s_per_gb"]
+            for name, figures in one["codec"].items():
+                one[f"codec.{name}_s_per_gb"] = figures["cpu_s_per_gb"]
+            one["ratio"] = one["raw_bytes"] / one["stored_bytes"]
+            runs.append(one)
+    names = ["peak_beside_pool_mib", "peak_mib", "cpu_s_per_gb", "cpu_beside_codec_s_per_gb", "committed_s", "ratio"]
+    return runs, medians(runs, *names, *(name for name in runs[0] if name.startswith(("cpu.", "codec."))))
 
 
 # ---- start
@@ -253,4 +252,13 @@ def _at_rest(here):
         }
 
 
-ALL = {"receive": receive, "overlap": overlap, "link": link, "dump": dump, "start": start}
+ALL = {
+    "receive": receive,
+    "overlap": overlap,
+    "link": link,
+    "link5": link5,
+    "dump": dump,
+    "large": large,
+    "images": images.images,
+    "start": start,
+}

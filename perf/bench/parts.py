@@ -4,12 +4,14 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import signal
 import socket
 import statistics
 import struct
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -107,21 +109,86 @@ def end(process, number=signal.SIGTERM, seconds=20):
             process.wait()
 
 
-class Memory:
-    """A process that holds memory, as a session of its own, which CRIU can dump as it is."""
+class Cpu:
+    """The CPU seconds of a process by what its threads do, from the kernel's clocks, sampled as threads come and go.
 
-    def __init__(self, folder, size):
-        self.size = size
-        ready = folder / "ready"
-        self.process = subprocess.Popen(
-            [PYTHON, str(HOLD), str(size), str(ready)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
-        wait_for("the process that holds memory", 120, lambda: ready.exists() and ready.read_text(), self.process)
+    What threads used that ended between two samples is in `other`, as is what no name below stands for.
+    """
+
+    # the first 15 letters of a thread's name
+    KINDS = {
+        "lifeboat-receiv": "receive",
+        "lifeboat-compre": "compress",
+        "lifeboat-pack": "pack",
+        "ForkJoinPool-1-": "parts",  # carriers of virtual threads: digests, requests, images
+        "AwsEventLoop": "http",
+        "C1 CompilerThre": "jit",
+        "C2 CompilerThre": "jit",
+    }
+    INTERVAL = 0.05
+
+    def __init__(self, pid):
+        self.pid = pid
+        self.seen = {}
+        self.done = threading.Event()
+        self.before = {}
+        self._sample()
+        self.before = dict(self.seen)
+        self.total_before = cpu_seconds(pid)
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def _watch(self):
+        while not self.done.wait(self.INTERVAL):
+            self._sample()
+
+    def _sample(self):
+        with contextlib.suppress(OSError):
+            for tid in os.listdir(f"/proc/{self.pid}/task"):
+                with contextlib.suppress(OSError):
+                    name = pathlib.Path(f"/proc/{self.pid}/task/{tid}/comm").read_text().strip()
+                    nanos = int(pathlib.Path(f"/proc/{self.pid}/task/{tid}/schedstat").read_text().split()[0])
+                    self.seen[tid, name] = nanos
+
+    def end(self):
+        """Seconds by kind since the beginning; `total` is the process's own count."""
+        total = cpu_seconds(self.pid) - self.total_before
+        self.done.set()
+        self.thread.join()
+        self._sample()
+        kinds = dict.fromkeys([*self.KINDS.values(), "other"], 0.0)
+        for (tid, name), nanos in self.seen.items():
+            kind = next((kind for start, kind in self.KINDS.items() if name.startswith(start)), "other")
+            kinds[kind] += (nanos - self.before.get((tid, name), 0)) / 1e9
+        kinds["other"] = max(0.0, total - sum(value for kind, value in kinds.items() if kind != "other"))
+        return {"total": total, **kinds}
+
+
+def machine_cpu():
+    """CPU seconds of the whole machine so far: busy, and all there was."""
+    fields = [int(field) for field in text("/proc/stat").split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) / TICKS, sum(fields) / TICKS
+
+
+class Task:
+    """A process that makes its memory and waits, as a session of its own, which CRIU can dump as it is."""
+
+    def __init__(self, command, ready):
+        self.log = ready.with_name(ready.name + ".log")
+        with open(self.log, "wb") as log:
+            self.process = subprocess.Popen(
+                [*map(str, command)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=ready.parent,
+            )
+        try:
+            wait_for(f"{command[0]}", 300, lambda: ready.exists() and ready.read_text(), self.process)
+        except Failed as e:
+            end(self.process, signal.SIGKILL)
+            raise Failed(f"{e}: {self.log.read_text()[-2000:]}") from None
 
     @property
     def pid(self):
@@ -132,6 +199,14 @@ class Memory:
 
     def __exit__(self, *_):
         end(self.process, signal.SIGKILL)
+
+
+class Memory(Task):
+    """One that holds memory that nothing makes smaller."""
+
+    def __init__(self, folder, size):
+        self.size = size
+        super().__init__((PYTHON, HOLD, size, folder / "ready"), folder / "ready")
 
 
 # ---- CRIU
@@ -178,9 +253,9 @@ def criu_stats(file):
     raise Failed(f"{file} has no figures of a dump")
 
 
-def criu_dump(pid, images, *more, pass_fds=()):
+def criu_dump(pid, images, *more, pass_fds=(), exist_ok=False):
     """Dumps a process and lets it run on; gives CRIU's own figures and the time of the whole command."""
-    images.mkdir()
+    images.mkdir(exist_ok=exist_ok)
     command = [criu(), "dump", "--no-default-config", "-t", str(pid), "-D", str(images), "-o", "dump.log", "-v1"]
     command += ["--leave-running", *more]
     start = time.monotonic()
@@ -202,10 +277,15 @@ def page_socket(path):
 # ---- Lifeboat
 
 
-def java(main, *arguments):
-    """A main class of ours in the engine's own JVM, with its options and its AOT cache."""
+def our_classes():
     ours = next(iter((ROOT / "perf/target").glob("lifeboat-perf-*.jar")), None) or ROOT / "perf/target/classes"
     check(ours.exists(), "the module perf is not built")
+    return ours
+
+
+def java(main, *arguments):
+    """A main class of ours in the engine's own JVM, with its options and its AOT cache."""
+    ours = our_classes()
     return [
         str(HOME / "jre/bin/java"),
         f"@{HOME}/lib/java.options",
@@ -280,12 +360,16 @@ class Run:
         """A final checkpoint: what `lifeboat checkpoint` says, the engine's figures, and the log of requests."""
         engine = self.engine()
         reset_peak(engine)
-        before = cpu_seconds(engine)
         resident = kib(engine, "VmRSS")
+        cpu, machine = Cpu(engine), machine_cpu()
+        start = time.time()
         result = json.loads(self.ask("checkpoint", "--json").strip().splitlines()[-1])
+        used, machine = cpu.end(), [after - before for before, after in zip(machine, machine_cpu())]
         check(result["code"] == 0, f"the checkpoint failed: {result}")
         figures = {
-            "cpu_seconds": cpu_seconds(engine) - before,
+            "asked_at": start,
+            "cpu": used,
+            "machine_busy": machine[0] / machine[1],
             "resident_before_mib": resident / 1024,
             "peak_mib": kib(engine, "VmHWM") / 1024,
             "file_mib": kib(engine, "RssFile") / 1024,
@@ -304,6 +388,7 @@ class Requests:
         for name in ("freezing", "received", "committed"):
             check(name in events, f"{file} has no event {name}")
         zero = events["freezing"]["atMicros"]
+        self.freezing = zero / 1e6
         self.received = (events["received"]["atMicros"] - zero) / 1e6
         self.committed = (events["committed"]["atMicros"] - zero) / 1e6
         self.raw_bytes = events["received"]["bytes"]
@@ -354,6 +439,7 @@ class Minio:
         self.prefix = list(prefix)
         data = folder / "minio"
         (data / self.BUCKET).mkdir(parents=True)  # a folder is a bucket
+        self.data = data
         port = port or free_port()
         self.endpoint = f"http://{address}:{port}"
         with open(folder / "minio.log", "wb") as log:
@@ -392,6 +478,11 @@ class Minio:
 
     def url(self, name):
         return f"s3://{self.BUCKET}/{name}"
+
+    def empty(self):
+        """Forgets all objects."""
+        for entry in (self.data / self.BUCKET).iterdir():
+            shutil.rmtree(entry)
 
     def settings(self):
         return {
@@ -492,3 +583,8 @@ def machine():
 
 def load():
     return os.getloadavg()[0]
+
+
+def available():
+    """Bytes of memory that can be had."""
+    return next(int(line.split()[1]) for line in text("/proc/meminfo").splitlines() if "MemAvailable" in line) * 1024
