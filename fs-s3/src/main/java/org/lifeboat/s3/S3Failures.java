@@ -44,6 +44,39 @@ final class S3Failures {
     return details == null || details.errorCode() == null ? "" : details.errorCode();
   }
 
+  private static String codeOf(StoreException e) {
+    return reply(e).map(S3Failures::code).orElse("");
+  }
+
+  /** Whether the server refused the request for its time. */
+  static boolean isSkew(StoreException e) {
+    return codeOf(e).equals("RequestTimeTooSkewed");
+  }
+
+  static boolean isExpired(StoreException e) {
+    return switch (codeOf(e)) {
+      case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired" -> true;
+      default -> false;
+    };
+  }
+
+  /** Whether the server refused the request for who signed it, so that another one may succeed. */
+  static boolean isOfCredentials(StoreException e) {
+    return switch (codeOf(e)) {
+      case "InvalidToken", "InvalidAccessKeyId", "XAdminUserNotFound", "SignatureDoesNotMatch" ->
+          true;
+      default -> isExpired(e) || isWordless(e);
+    };
+  }
+
+  /** Whether the server refused the request without a word why, as it does a HEAD. */
+  static boolean isWordless(StoreException e) {
+    return reply(e)
+        .filter(reply -> code(reply).isEmpty())
+        .filter(reply -> reply.statusCode() == 400 || reply.statusCode() == 403)
+        .isPresent();
+  }
+
   /**
    * @param conditional whether it was a write with a precondition
    */
@@ -135,7 +168,7 @@ final class S3Failures {
       case 409 -> new Verdict(Kind.CONFLICT, "a concurrent write was under way: " + words, "");
       case 412 ->
           new Verdict(Kind.PRECONDITION_FAILED, "the object is there, or is another one", "");
-      case 429, 503 -> new Verdict(Kind.THROTTLED, words, "");
+      case 429 -> new Verdict(Kind.THROTTLED, words, "");
       case 501 -> new Verdict(Kind.INVALID, "the server cannot do it: " + words, "");
       case 507 -> new Verdict(Kind.NO_SPACE, words, "free space on the server");
       default -> {
@@ -187,7 +220,8 @@ final class S3Failures {
     boolean inputOutput = false;
     for (Throwable t = failure; t != null; t = t.getCause()) {
       if (t instanceof TruncatedBodyException) {
-        return new Verdict(Kind.CORRUPT, t.getMessage(), "");
+        // the connection's fault: of an object that is too short the whole body comes
+        return new Verdict(Kind.UNREACHABLE, t.getMessage(), "");
       }
       if (t instanceof ApiCallTimeoutException || t instanceof ApiCallAttemptTimeoutException) {
         return conditional

@@ -151,20 +151,34 @@ final class S3Settings {
         .build();
   }
 
+  /** What can be done about credentials that have expired. */
+  String renewal() {
+    return first("AWS_ACCESS_KEY_ID").isPresent() && first("AWS_SECRET_ACCESS_KEY").isPresent()
+        ? "they came in AWS_ACCESS_KEY_ID, which cannot be renewed while this runs: start it with"
+            + " those of a file (AWS_SHARED_CREDENTIALS_FILE) or of a role, which can"
+        : "renew them in " + credentialsFile() + ", or the role's: the next request takes them";
+  }
+
+  private Path credentialsFile() {
+    return first("AWS_SHARED_CREDENTIALS_FILE")
+        .map(Path::of)
+        .orElseGet(() -> home().resolve("credentials"));
+  }
+
+  private Path home() {
+    return Path.of(first("HOME").orElse(System.getProperty("user.home"))).resolve(".aws");
+  }
+
   private String profileName() {
     return first("AWS_PROFILE").orElse("default");
   }
 
   private ProfileFile profiles() {
     ProfileFile.Aggregator files = ProfileFile.aggregator();
-    Path home = Path.of(first("HOME").orElse(System.getProperty("user.home"))).resolve(".aws");
+    add(files, credentialsFile(), ProfileFile.Type.CREDENTIALS);
     add(
         files,
-        first("AWS_SHARED_CREDENTIALS_FILE").map(Path::of).orElse(home.resolve("credentials")),
-        ProfileFile.Type.CREDENTIALS);
-    add(
-        files,
-        first("AWS_CONFIG_FILE").map(Path::of).orElse(home.resolve("config")),
+        first("AWS_CONFIG_FILE").map(Path::of).orElseGet(() -> home().resolve("config")),
         ProfileFile.Type.CONFIGURATION);
     return files.build();
   }

@@ -23,6 +23,7 @@ import org.lifeboat.store.StoreException.Kind;
 import org.lifeboat.store.StoreUrl;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
+import software.amazon.awssdk.auth.credentials.AwsCredentials;
 import software.amazon.awssdk.awscore.AwsRequestOverrideConfiguration;
 import software.amazon.awssdk.core.SdkResponse;
 import software.amazon.awssdk.core.async.AsyncRequestBody;
@@ -51,7 +52,9 @@ import software.amazon.awssdk.services.s3.model.TaggingDirective;
  * dropped by some servers. What is read is checked for its length; digests are the caller's.
  *
  * <p><b>Time.</b> Every request has an end: an attempt gets 20 s and what its bytes take at 256
- * KiB/s, a whole call twice that and 20 s; requests that make the server move bytes get 10 minutes.
+ * KiB/s, and less when nothing moves ({@link S3Clients#STALL}); a whole call twice that and 20 s.
+ * Requests that make the server move bytes get 30 s and what those take at 32 MiB/s, at most 10
+ * minutes.
  *
  * <p><b>Memory.</b> Bodies are sent from and received into the caller's buffers. When a call ends
  * early (interrupt, time-out) the SDK may still look at a body for a moment: should the caller
@@ -61,12 +64,14 @@ final class S3Store implements ObjectStore {
 
   private static final Logger log = LoggerFactory.getLogger(S3Store.class);
 
-  static final Duration LONG = Duration.ofMinutes(10);
+  private static final Duration LONG = Duration.ofMinutes(10);
   private static final long SLOWEST = 256 << 10;
+  private static final long SLOWEST_SERVER = 32 << 20;
   private static final long MAX_COPY = 5L << 30;
   private static final long COPY_PART = 512L << 20;
   private static final int PAGE = 1000;
   private static final int MAX_CHANGES = 10;
+  private static final int MAX_REFUSALS = 2;
 
   private final StoreUrl url;
   private final S3Settings settings;
@@ -78,16 +83,17 @@ final class S3Store implements ObjectStore {
   private final AtomicBoolean bucketSeen = new AtomicBoolean();
 
   S3Store(StoreUrl url, S3Settings settings) {
-    this(url, settings, MAX_COPY, COPY_PART);
+    this(url, settings, MAX_COPY, COPY_PART, S3Clients.STALL);
   }
 
   /**
    * @param maxCopy what is larger is copied by parts
+   * @param stall how long no byte may move while a request is under way, in whole seconds
    */
-  S3Store(StoreUrl url, S3Settings settings, long maxCopy, long copyPart) {
+  S3Store(StoreUrl url, S3Settings settings, long maxCopy, long copyPart, Duration stall) {
     this.url = url;
     this.settings = settings;
-    this.clients = new S3Clients(settings);
+    this.clients = new S3Clients(settings, stall);
     this.base = url.path().isEmpty() ? "" : url.path() + "/";
     this.maxCopy = maxCopy;
     this.copyPart = copyPart;
@@ -123,7 +129,23 @@ final class S3Store implements ObjectStore {
         checkBucket("head");
         return Optional.empty();
       }
+      if (S3Failures.isWordless(e)) {
+        explain(key, e);
+      }
       throw e;
+    }
+  }
+
+  /** A HEAD has no body to say why it was refused: a GET has. */
+  private void explain(String key, StoreException wordless) throws StoreException {
+    try {
+      read(key, 0, ByteBuffer.allocate(1));
+    } catch (StoreException e) {
+      e.addSuppressed(wordless);
+      if (e.kind() == Kind.DENIED) {
+        throw e;
+      }
+      wordless.addSuppressed(e);
     }
   }
 
@@ -297,7 +319,7 @@ final class S3Store implements ObjectStore {
     CopyObjectResponse copied =
         tagged(
             tag ->
-                call(
+                longCall(
                     "copy",
                     source.key(),
                     Precondition.NONE,
@@ -309,7 +331,7 @@ final class S3Store implements ObjectStore {
                                   .copySourceIfMatch(source.version())
                                   .destinationBucket(url.bucket())
                                   .destinationKey(base + to)
-                                  .overrideConfiguration(timeouts(LONG));
+                                  .overrideConfiguration(serverTimeouts(source.size()));
                               tags(to, tag)
                                   .ifPresent(
                                       tags ->
@@ -479,12 +501,72 @@ final class S3Store implements ObjectStore {
   <T> T call(String operation, String key, Precondition precondition, Call<T> call)
       throws StoreException {
     boolean conditional = !(precondition instanceof Precondition.None);
+    return call(
+        operation, key, conditional ? S3Clients.Kind.ONCE : S3Clients.Kind.REPEATABLE, call);
+  }
+
+  /** As above, for a request that makes the server move bytes before it answers. */
+  <T> T longCall(String operation, String key, Precondition precondition, Call<T> call)
+      throws StoreException {
+    boolean conditional = !(precondition instanceof Precondition.None);
+    return call(operation, key, conditional ? S3Clients.Kind.LONG_ONCE : S3Clients.Kind.LONG, call);
+  }
+
+  /**
+   * What was refused for its credentials or for its time has done nothing, and is sent again, be it
+   * conditional or not, when there are other credentials, or the clock was put right by the reply.
+   */
+  private <T> T call(String operation, String key, S3Clients.Kind kind, Call<T> call)
+      throws StoreException {
+    for (int refusals = 0; ; refusals++) {
+      Optional<AwsCredentials> used = signer(operation, key);
+      try {
+        return once(operation, key, kind, call);
+      } catch (StoreException e) {
+        boolean again =
+            refusals < MAX_REFUSALS
+                && (S3Failures.isSkew(e)
+                    || (S3Failures.isOfCredentials(e)
+                        && used.isPresent()
+                        && clients.credentials().renew(used.get())));
+        if (!again) {
+          throw S3Failures.isExpired(e) ? expired(operation, key, e) : e;
+        }
+        log.info(
+            "{}; again with {}",
+            e.getMessage(),
+            S3Failures.isSkew(e) ? "the server's time" : "other credentials");
+      }
+    }
+  }
+
+  private Optional<AwsCredentials> signer(String operation, String key) throws StoreException {
+    try {
+      return clients.credentials().current();
+    } catch (RuntimeException e) { // no region, or closed
+      throw S3Failures.translate(url, operation, key, false, e);
+    }
+  }
+
+  private StoreException expired(String operation, String key, StoreException e) {
+    return new StoreException(
+        Kind.DENIED,
+        operation,
+        url.of(key),
+        "the credentials have expired",
+        settings.renewal(),
+        e.getCause());
+  }
+
+  private <T> T once(String operation, String key, S3Clients.Kind kind, Call<T> call)
+      throws StoreException {
+    boolean conditional = kind == S3Clients.Kind.ONCE || kind == S3Clients.Kind.LONG_ONCE;
     if (Thread.currentThread().isInterrupted()) {
       throw interrupted(operation, key, null);
     }
     CompletableFuture<T> future;
     try {
-      future = call.on(conditional ? clients.once() : clients.retrying());
+      future = call.on(clients.of(kind));
     } catch (RuntimeException e) {
       throw S3Failures.translate(url, operation, key, false, e);
     }
@@ -549,7 +631,13 @@ final class S3Store implements ObjectStore {
     return timeouts(Duration.ofSeconds(20 + bytes / SLOWEST));
   }
 
-  static AwsRequestOverrideConfiguration timeouts(Duration attempt) {
+  /** Time for a request that makes the server move so many bytes. */
+  static AwsRequestOverrideConfiguration serverTimeouts(long bytes) {
+    Duration time = Duration.ofSeconds(30 + bytes / SLOWEST_SERVER);
+    return timeouts(time.compareTo(LONG) < 0 ? time : LONG);
+  }
+
+  private static AwsRequestOverrideConfiguration timeouts(Duration attempt) {
     return AwsRequestOverrideConfiguration.builder()
         .apiCallAttemptTimeout(attempt)
         .apiCallTimeout(attempt.multipliedBy(2).plusSeconds(20))

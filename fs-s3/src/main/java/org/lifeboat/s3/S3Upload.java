@@ -91,7 +91,7 @@ final class S3Upload implements MultipartUpload {
   void copyPart(int number, ObjectInfo source, long offset, long length) throws StoreException {
     var copied =
         store
-            .call(
+            .longCall(
                 "copy part " + number,
                 key,
                 Precondition.NONE,
@@ -106,7 +106,7 @@ final class S3Upload implements MultipartUpload {
                                 .destinationKey(store.path(key))
                                 .uploadId(id)
                                 .partNumber(number)
-                                .overrideConfiguration(S3Store.timeouts(S3Store.LONG))))
+                                .overrideConfiguration(S3Store.serverTimeouts(length))))
             .copyPartResult();
     sent.put(number, new Part(number, length, tag(copied.eTag(), copied.checksumCRC32C())));
   }
@@ -166,7 +166,7 @@ final class S3Upload implements MultipartUpload {
     boolean retried = precondition instanceof Precondition.None || perhapsComplete;
     try {
       CompleteMultipartUploadResponse response =
-          store.call(
+          store.longCall(
               "complete",
               key,
               precondition,
@@ -177,7 +177,7 @@ final class S3Upload implements MultipartUpload {
                             .key(store.path(key))
                             .uploadId(id)
                             .multipartUpload(upload -> upload.parts(completed))
-                            .overrideConfiguration(S3Store.timeouts(S3Store.LONG));
+                            .overrideConfiguration(S3Store.serverTimeouts(size));
                         switch (precondition) {
                           case Precondition.None() -> {}
                           case Precondition.Absent() -> r.ifNoneMatch("*");

@@ -66,7 +66,7 @@ final class S3FailuresTest {
     "301, PermanentRedirect, INVALID, INVALID",
     "400, AuthorizationHeaderMalformed, INVALID, INVALID",
     "503, SlowDown, THROTTLED, THROTTLED",
-    "503, '', THROTTLED, THROTTLED",
+    "503, '', THROTTLED, UNKNOWN_OUTCOME",
     "429, '', THROTTLED, THROTTLED",
     "500, InternalError, THROTTLED, UNKNOWN_OUTCOME",
     "502, '', THROTTLED, UNKNOWN_OUTCOME",
@@ -107,10 +107,10 @@ final class S3FailuresTest {
     assertEquals(Kind.UNREACHABLE, translate(late, false).kind());
     assertEquals(Kind.UNKNOWN_OUTCOME, translate(late, true).kind());
     Throwable cut = SdkClientException.create("x", new TruncatedBodyException(10, 4));
-    StoreException corrupt = translate(cut, false);
-    assertEquals(Kind.CORRUPT, corrupt.kind());
+    StoreException shortBody = translate(cut, false);
+    assertEquals(Kind.UNREACHABLE, shortBody.kind());
     assertEquals(
-        "put s3://bucket/prefix/a: the body ended after 4 of 10 bytes", corrupt.getMessage());
+        "put s3://bucket/prefix/a: the body ended after 4 of 10 bytes", shortBody.getMessage());
     Throwable unready = SdkClientException.create("Unable to load credentials from any of");
     assertEquals(Kind.DENIED, translate(unready, true).kind());
   }

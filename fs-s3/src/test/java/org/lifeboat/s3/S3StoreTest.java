@@ -188,7 +188,8 @@ final class S3StoreTest {
     try (S3Server server = S3Server.start(Product.MINIO, directory).createBucket("bucket")) {
       StoreUrl url = server.url("bucket/run");
       try (S3Store store =
-          new S3Store(url, S3Settings.of(url, server.environment()), 2L * PART, PART)) {
+          new S3Store(
+              url, S3Settings.of(url, server.environment()), 2L * PART, PART, S3Clients.STALL)) {
         ByteBuffer body = data.bytes(2 * PART + 1234);
         store.put("from", body, Precondition.NONE);
         assertEquals(body.remaining(), store.copy("from", "to").size());
@@ -225,13 +226,17 @@ final class S3StoreTest {
           }) {
         String key = "run/" + expected[0];
         HeadObjectResponse head =
-            clients.once().headObject(r -> r.bucket("bucket").key(key)).join();
+            clients.of(S3Clients.Kind.ONCE).headObject(r -> r.bucket("bucket").key(key)).join();
         assertEquals("aws:kms", head.serverSideEncryptionAsString(), key);
         assertTrue(head.ssekmsKeyId().endsWith("my-key"), head.ssekmsKeyId());
         assertEquals("REDUCED_REDUNDANCY", head.storageClassAsString(), key);
         assertEquals(
             List.of(Tag.builder().key(expected[1]).value(expected[2]).build()),
-            clients.once().getObjectTagging(r -> r.bucket("bucket").key(key)).join().tagSet());
+            clients
+                .of(S3Clients.Kind.ONCE)
+                .getObjectTagging(r -> r.bucket("bucket").key(key))
+                .join()
+                .tagSet());
       }
       try (ObjectStore foreign =
           open(
