@@ -130,22 +130,22 @@ final class S3Store implements ObjectStore {
         return Optional.empty();
       }
       if (S3Failures.isWordless(e)) {
-        explain(key, e);
+        return explain(key, e);
       }
       throw e;
     }
   }
 
-  /** A HEAD has no body to say why it was refused: a GET has. */
-  private void explain(String key, StoreException wordless) throws StoreException {
+  /** A HEAD has no body to say why it was refused: a GET has, and may not be refused at all. */
+  private Optional<ObjectInfo> explain(String key, StoreException wordless) throws StoreException {
     try {
-      read(key, 0, ByteBuffer.allocate(1));
+      return Optional.of(get(key, 0, ByteBuffer.allocate(1)));
     } catch (StoreException e) {
-      e.addSuppressed(wordless);
-      if (e.kind() == Kind.DENIED) {
-        throw e;
+      if (e.kind() == Kind.NOT_FOUND) {
+        return Optional.empty();
       }
-      wordless.addSuppressed(e);
+      e.addSuppressed(wordless);
+      throw e;
     }
   }
 
