@@ -147,6 +147,8 @@ public final class S3Server implements AutoCloseable {
             hostAndPort(),
             "--quiet",
             "--keep-alive",
+            "--iam-dir",
+            Files.createDirectories(data.resolve("iam")).toString(),
             "posix",
             objects.toString());
     return builder;
@@ -281,6 +283,41 @@ public final class S3Server implements AutoCloseable {
   /** Opens a store as the product does. */
   public ObjectStore open(String path) throws StoreException {
     return new S3StoreProvider().open(url(path), environment());
+  }
+
+  /** Adds an account that may do everything; only versitygw does that without a client of its own. */
+  public void addAccount(String id, String secret) throws IOException {
+    List<String> command =
+        List.of(
+            program(System.getenv().getOrDefault("LIFEBOAT_VERSITYGW", ""), "bin/versitygw-v1.8.0")
+                .toString(),
+            "admin",
+            "--access",
+            ACCESS_KEY,
+            "--secret",
+            SECRET_KEY,
+            "--endpoint-url",
+            endpoint().toString(),
+            "create-user",
+            "--access",
+            id,
+            "--secret",
+            secret,
+            "--role",
+            "admin");
+    Process admin =
+        new ProcessBuilder(command)
+            .redirectErrorStream(true)
+            .redirectOutput(ProcessBuilder.Redirect.appendTo(log().toFile()))
+            .start();
+    try {
+      if (admin.waitFor() != 0) {
+        throw new IOException("no account " + id + ": " + logTail());
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+      throw new IOException("interrupted", e);
+    }
   }
 
   public long pid() {
