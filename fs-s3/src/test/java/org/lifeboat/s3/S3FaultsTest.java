@@ -365,11 +365,7 @@ final class S3FaultsTest {
     Path draft = file.resolveSibling("draft");
     Files.writeString(
         draft,
-        "[default]\naws_access_key_id = "
-            + id
-            + "\naws_secret_access_key = "
-            + secret
-            + "\n");
+        "[default]\naws_access_key_id = " + id + "\naws_secret_access_key = " + secret + "\n");
     Files.move(draft, file, StandardCopyOption.ATOMIC_MOVE, StandardCopyOption.REPLACE_EXISTING);
     return file.toString();
   }

@@ -285,7 +285,9 @@ public final class S3Server implements AutoCloseable {
     return new S3StoreProvider().open(url(path), environment());
   }
 
-  /** Adds an account that may do everything; only versitygw does that without a client of its own. */
+  /**
+   * Adds an account that may do everything; only versitygw does that without a client of its own.
+   */
   public void addAccount(String id, String secret) throws IOException {
     List<String> command =
         List.of(
