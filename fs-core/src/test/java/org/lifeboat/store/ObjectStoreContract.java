@@ -715,6 +715,40 @@ public abstract class ObjectStoreContract {
     assertEquals(List.of(), store.uploads("pending/one"));
   }
 
+  /** As a clean-up does: with nothing but what the listing tells, also while parts are there. */
+  @Test
+  void another_client_aborts_what_it_finds() throws Throwable {
+    MultipartUpload one = store.upload(".fusion/dump/3/pages/7-a b+c.pack");
+    one.part(1, data.bytes(5 * MIB));
+    MultipartUpload again = store.upload(one.key());
+    MultipartUpload kept = store.upload(".fusion/dump/31/pages/8-x.pack");
+    kept.part(1, text("kept"));
+    ObjectStore other = client();
+    List<PendingUpload> found = other.uploads(one.key());
+    assertEquals(2, found.size(), found::toString);
+    for (PendingUpload upload : found) {
+      assertEquals(one.key(), upload.key());
+      other.resume(upload.key(), upload.uploadId()).abort();
+    }
+    assertEquals(List.of(), store.uploads(one.key()));
+    for (MultipartUpload gone : List.of(one, again)) {
+      StoreException e =
+          assertThrows(StoreException.class, () -> gone.complete(Precondition.NONE), gone.id());
+      assertTrue(e.kind() == Kind.NOT_FOUND || e.kind() == Kind.INVALID, e::toString);
+    }
+    assertEquals(Optional.empty(), store.head(one.key()));
+    unlessLacking(
+        Lack.UPLOADS_BY_PREFIX,
+        () -> {
+          assertEquals(List.of(), store.uploads(".fusion/dump/3/"));
+          assertEquals(
+              List.of(kept.key()),
+              store.uploads(".fusion/dump/").stream().map(PendingUpload::key).toList());
+        });
+    kept.complete(Precondition.ABSENT);
+    assertEquals(text("kept"), whole(kept.key()));
+  }
+
   // ---------------------------------------------------------------- threads
 
   @Test

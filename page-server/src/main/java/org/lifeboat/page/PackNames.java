@@ -19,7 +19,21 @@ public interface PackNames {
    * @param epoch of the snapshots' owner
    */
   static PackNames unique(String folder, long epoch, RandomGenerator random) {
-    String stem = folder + "/" + epoch + "-" + HexFormat.of().toHexDigits(random.nextLong()) + "-";
-    return number -> stem + number + ".pack";
+    return of(folder, stem(epoch, random));
+  }
+
+  /** A stem {@code <epoch>-<random>}, of which no two are ever the same. */
+  static String stem(long epoch, RandomGenerator random) {
+    return epoch + "-" + HexFormat.of().toHexDigits(random.nextLong());
+  }
+
+  /**
+   * Keys {@code <folder>/<stem>-<n>.pack}.
+   *
+   * @param folder without a slash at its end
+   * @param stem what {@link #stem} made; whoever wrote it down can name the keys again
+   */
+  static PackNames of(String folder, String stem) {
+    return number -> folder + "/" + stem + "-" + number + ".pack";
   }
 }

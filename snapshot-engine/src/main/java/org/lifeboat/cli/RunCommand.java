@@ -11,6 +11,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
+import org.lifeboat.snapshot.Retention;
 import org.lifeboat.task.Engine;
 import org.lifeboat.task.RunOptions;
 import picocli.CommandLine.Command;
@@ -61,6 +62,17 @@ final class RunCommand implements Callable<Integer> {
   private Duration every;
 
   @Option(
+      names = "--keep",
+      paramLabel = "N",
+      defaultValue = "${env:LIFEBOAT_KEEP:-2}",
+      description =
+          "How many snapshots stay in the store while the task lives, the newest ones (default 2, or"
+              + " LIFEBOAT_KEEP; 1 to "
+              + Retention.MAX_KEEP
+              + "). One that turned out to be damaged does not count.")
+  private int keep;
+
+  @Option(
       names = "--preserve",
       paramLabel = "PATH",
       description =
@@ -100,11 +112,17 @@ final class RunCommand implements Callable<Integer> {
               throw new ParameterException(
                   spec.commandLine(), "--after-dump is exit or park, not " + afterDump);
         };
+    if (keep < 1 || keep > Retention.MAX_KEEP) {
+      throw new ParameterException(
+          spec.commandLine(),
+          "--keep (LIFEBOAT_KEEP) is 1 to " + Retention.MAX_KEEP + ", not " + keep);
+    }
     RunOptions options =
         new RunOptions(
             store.url(),
             preserve.stream().map(Path::toAbsolutePath).map(Path::normalize).toList(),
             Optional.ofNullable(every),
+            keep,
             after,
             fresh,
             takeover,

@@ -119,11 +119,4 @@ public final class Catalog {
       current = metadata.read();
     }
   }
-
-  /** At the task's end: the images of all dumps go, logs and metadata stay. */
-  public void removeImages(DumpMetadata document) throws StoreException {
-    for (DumpMetadata.Dump dump : document.dumps()) {
-      removeObjects(dump.id());
-    }
-  }
 }

@@ -28,6 +28,9 @@ import java.util.function.UnaryOperator;
  * @param directory the task's working directory
  * @param task how the task stands
  * @param dumps all dumps, in the order of their ids
+ * @param lastId the highest id that a dump ever had, also one that is not listed any more: an id is
+ *     never given twice, so that whoever still writes or removes what is of an old one cannot hurt
+ *     a new one
  */
 public record DumpMetadata(
     int format,
@@ -37,14 +40,33 @@ public record DumpMetadata(
     List<String> command,
     String directory,
     Task task,
-    List<Dump> dumps) {
+    List<Dump> dumps,
+    Integer lastId) {
 
   public static final int FORMAT = 1;
+
+  /** How many dumps that cannot be restored stay listed. */
+  private static final int HISTORY = 50;
 
   public DumpMetadata {
     requireNonNull(owner, "owner is null");
     command = List.copyOf(command);
     dumps = List.copyOf(dumps);
+    int highest = dumps.stream().mapToInt(Dump::id).max().orElse(0);
+    lastId = Math.max(highest, lastId == null ? 0 : lastId);
+  }
+
+  /** A document whose highest id is that of a dump that it lists. */
+  public DumpMetadata(
+      int format,
+      long epoch,
+      String nonce,
+      Owner owner,
+      List<String> command,
+      String directory,
+      Task task,
+      List<Dump> dumps) {
+    this(format, epoch, nonce, owner, command, directory, task, dumps, null);
   }
 
   /** What a person who edits the document may do to a number that everything counts from. */
@@ -154,7 +176,9 @@ public record DumpMetadata(
    * @param deadline when it must be committed or is given up; 0 without one
    * @param manifestSize the size of its manifest in bytes, once COMPLETE
    * @param manifestSha256 the digest of its manifest, once COMPLETE
-   * @param error why it failed, in words
+   * @param error why it failed, or why a restore had to pass it over, in words
+   * @param packs what the names of its packs begin with; null in documents that an older version
+   *     wrote
    */
   public record Dump(
       int id,
@@ -172,7 +196,46 @@ public record DumpMetadata(
       long frozenMicros,
       long manifestSize,
       String manifestSha256,
-      String error) {
+      String error,
+      String packs) {
+
+    /** A dump whose packs are not known by name. */
+    public Dump(
+        int id,
+        DumpType type,
+        DumpState state,
+        Integer parent,
+        int generation,
+        int attempt,
+        long epoch,
+        long startedAt,
+        long deadline,
+        long endedAt,
+        long rawBytes,
+        long storedBytes,
+        long frozenMicros,
+        long manifestSize,
+        String manifestSha256,
+        String error) {
+      this(
+          id,
+          type,
+          state,
+          parent,
+          generation,
+          attempt,
+          epoch,
+          startedAt,
+          deadline,
+          endedAt,
+          rawBytes,
+          storedBytes,
+          frozenMicros,
+          manifestSize,
+          manifestSha256,
+          error,
+          null);
+    }
 
     /** Whether a restore may use it. */
     public boolean restorable() {
@@ -183,7 +246,26 @@ public record DumpMetadata(
           && manifestSha256 != null;
     }
 
+    /** Whether a restore may use it and none has had to pass it over. */
+    public boolean sound() {
+      return restorable() && error == null;
+    }
+
     Dump with(DumpState next) {
+      return with(next, error);
+    }
+
+    /** Committed as it is, but a restore could not use it and took an older one. */
+    Dump passedOver(String why) {
+      return with(state, "a restore passed it over: " + why);
+    }
+
+    /** A task goes on from it: whatever was said of it before is refuted. */
+    Dump restored() {
+      return with(DumpState.RESTORED, null);
+    }
+
+    private Dump with(DumpState next, String why) {
       return new Dump(
           id,
           type,
@@ -200,7 +282,8 @@ public record DumpMetadata(
           frozenMicros,
           manifestSize,
           manifestSha256,
-          error);
+          why,
+          packs);
     }
 
     Dump complete(long at, Manifest manifest, long size, String sha256) {
@@ -220,7 +303,8 @@ public record DumpMetadata(
           manifest.frozenMicros(),
           size,
           sha256,
-          null);
+          null,
+          packs);
     }
 
     Dump failed(String why, long at) {
@@ -240,7 +324,8 @@ public record DumpMetadata(
           frozenMicros,
           manifestSize,
           manifestSha256,
-          why);
+          why,
+          packs);
     }
   }
 
@@ -275,15 +360,49 @@ public record DumpMetadata(
   }
 
   int nextId() {
-    return dumps.stream().mapToInt(Dump::id).max().orElse(0) + 1;
+    return lastId + 1;
+  }
+
+  /**
+   * The snapshots that a run which keeps {@code keep} does not need any more: those that are older
+   * than that many sound ones. One that a restore had to pass over does not count, and goes when it
+   * has become as old as the others.
+   */
+  List<Dump> surplus(int keep) {
+    List<Dump> surplus = new ArrayList<>();
+    int sound = 0;
+    for (Dump dump : restorable()) {
+      if (sound >= keep) {
+        surplus.add(dump);
+      } else if (dump.sound()) {
+        sound++;
+      }
+    }
+    return surplus;
+  }
+
+  /**
+   * Of the dumps that cannot be restored only the newest stay listed. That an old one goes costs
+   * its record only: what it has in the store is found without.
+   */
+  DumpMetadata forgetting() {
+    List<Dump> candidates = restorable();
+    List<Dump> history =
+        dumps.stream().filter(dump -> !candidates.contains(dump) && !underWay(dump)).toList();
+    if (history.size() <= HISTORY) {
+      return this;
+    }
+    List<Dump> old = history.subList(0, history.size() - HISTORY);
+    return withDumps(dumps.stream().filter(dump -> !old.contains(dump)).toList());
   }
 
   DumpMetadata withNonce(String next) {
-    return new DumpMetadata(format, epoch, next, owner, command, directory, task, dumps);
+    return new DumpMetadata(format, epoch, next, owner, command, directory, task, dumps, lastId);
   }
 
   DumpMetadata withOwner(long nextEpoch, Owner next) {
-    return new DumpMetadata(format, nextEpoch, nonce, next, command, directory, task, dumps);
+    return new DumpMetadata(
+        format, nextEpoch, nonce, next, command, directory, task, dumps, lastId);
   }
 
   public DumpMetadata released() {
@@ -293,7 +412,8 @@ public record DumpMetadata(
   }
 
   public DumpMetadata withTask(Task next, List<String> nextCommand, String nextDirectory) {
-    return new DumpMetadata(format, epoch, nonce, owner, nextCommand, nextDirectory, next, dumps);
+    return new DumpMetadata(
+        format, epoch, nonce, owner, nextCommand, nextDirectory, next, dumps, lastId);
   }
 
   public DumpMetadata withTask(Task next) {
@@ -303,30 +423,19 @@ public record DumpMetadata(
   DumpMetadata adding(Dump dump) {
     List<Dump> next = new ArrayList<>(dumps);
     next.add(dump);
-    return new DumpMetadata(format, epoch, nonce, owner, command, directory, task, next);
+    return withDumps(next);
+  }
+
+  private DumpMetadata withDumps(List<Dump> next) {
+    return new DumpMetadata(format, epoch, nonce, owner, command, directory, task, next, lastId);
   }
 
   DumpMetadata changing(int id, UnaryOperator<Dump> change) {
-    return new DumpMetadata(
-        format,
-        epoch,
-        nonce,
-        owner,
-        command,
-        directory,
-        task,
+    return withDumps(
         dumps.stream().map(dump -> dump.id() == id ? change.apply(dump) : dump).toList());
   }
 
   DumpMetadata without(int id) {
-    return new DumpMetadata(
-        format,
-        epoch,
-        nonce,
-        owner,
-        command,
-        directory,
-        task,
-        dumps.stream().filter(dump -> dump.id() != id).toList());
+    return withDumps(dumps.stream().filter(dump -> dump.id() != id).toList());
   }
 }

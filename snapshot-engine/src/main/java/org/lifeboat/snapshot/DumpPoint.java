@@ -49,7 +49,5 @@ public enum DumpPoint implements CrashPoint {
   /** It failed, and the store does not know. */
   DUMP_FAILING,
   /** The store has it as FAILED, and what it had brought there. */
-  DUMP_FAILED,
-  /** What was superseded is out of the metadata, its objects are not removed yet. */
-  DUMP_THINNED_OUT
+  DUMP_FAILED
 }

@@ -6,7 +6,6 @@ import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -73,9 +72,6 @@ public final class Dumper {
   /** Uploads under way at a time. */
   private static final int UPLOADS = 8;
 
-  /** How many restorable snapshots a running task keeps in the store. */
-  private static final int KEPT = 2;
-
   /** How often the log of a dump under way is put again, in nanoseconds. */
   private static final long LOG_INTERVAL = 2_000_000_000L;
 
@@ -88,13 +84,15 @@ public final class Dumper {
   private static final Duration FAIL_PATIENCE = Duration.ofSeconds(10);
 
   private final Context context;
+  private final Retention retention;
   private final DumpObserver observer;
   private final RandomGenerator random = RandomGenerator.getDefault();
   private final AtomicReference<Job> current = new AtomicReference<>();
   private volatile boolean recovering;
 
-  public Dumper(Context context, DumpObserver observer) {
+  public Dumper(Context context, Retention retention, DumpObserver observer) {
     this.context = context;
+    this.retention = retention;
     this.observer = observer;
   }
 
@@ -238,13 +236,9 @@ public final class Dumper {
     }
     String why = ENGINE_DIED;
     boolean unreferenced = fail(id, why);
-    try {
-      SealedDump.discard(context, SealedDump.folder(context, id));
-      if (unreferenced) {
-        new Catalog(context.store()).removeObjects(id);
-      }
-    } catch (IOException e) {
-      log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
+    discard(SealedDump.folder(context, id), unreferenced);
+    if (unreferenced) {
+      retention.tidy();
     }
     return DumpResult.failure(id, !isFinal, why, false, elapsed);
   }
@@ -295,6 +289,24 @@ public final class Dumper {
     }
   }
 
+  /**
+   * Throws away what a dump that is over has on the disk, and the uploads that it began and did not
+   * finish; that its run may have lost the store does not matter, for their keys are its own.
+   */
+  private void discard(Path folder, boolean uploadsToo) {
+    try {
+      try {
+        if (uploadsToo) {
+          SealedDump.discard(context, folder);
+        }
+      } finally {
+        Folders.delete(folder);
+      }
+    } catch (IOException | UncheckedIOException e) {
+      log.warn("while removing {}: {}", folder, e.getMessage());
+    }
+  }
+
   /** Where a dump stands; from COMMITTING on nothing can stop it. */
   private enum Stage {
     RUNNING,
@@ -309,6 +321,8 @@ public final class Dumper {
     private final Consumer<DumpProgress> progress;
     private final long start = System.nanoTime();
     private final AtomicReference<Stage> stage = new AtomicReference<>(Stage.RUNNING);
+
+    private final String stem = PackNames.stem(context.epoch(), random);
 
     private int id;
     private Path folder;
@@ -335,6 +349,7 @@ public final class Dumper {
     private volatile long frozenSince = start;
     private volatile Integer vote;
     private Thread ticker;
+    private boolean recorded;
 
     Job(long root, DumpRequest request, Consumer<DumpProgress> progress) {
       this.root = root;
@@ -421,42 +436,9 @@ public final class Dumper {
           } finally {
             worker = null;
           }
-          thinOut();
+          retention.tidy();
         }
         return succeeded();
-      }
-    }
-
-    /** Older snapshots go, but for one: the newest may turn out damaged. */
-    private void thinOut() {
-      try {
-        List<DumpMetadata.Dump> old = new ArrayList<>();
-        DumpMetadata document =
-            context
-                .metadata()
-                .update(
-                    context.ownerId(),
-                    d -> {
-                      old.clear();
-                      old.addAll(d.restorable().stream().skip(KEPT).toList());
-                      DumpMetadata next = d;
-                      for (DumpMetadata.Dump dump : old) {
-                        next = next.without(dump.id());
-                      }
-                      return next;
-                    });
-        context.crashPoints().at(DumpPoint.DUMP_THINNED_OUT);
-        Catalog catalog = new Catalog(context.store());
-        for (DumpMetadata.Dump dump : old) {
-          long freed = catalog.removeObjects(dump.id());
-          log.debug(
-              "snapshot {} removed, {} MiB; {} are left",
-              dump.id(),
-              freed >> 20,
-              document.restorable().size());
-        }
-      } catch (StoreException | SnapshotException e) {
-        log.warn("old snapshots could not be removed: {}", e.getMessage());
       }
     }
 
@@ -507,7 +489,8 @@ public final class Dumper {
                               0,
                               0,
                               null,
-                              null)));
+                              null,
+                              stem)));
       id = document.dumps().getLast().id();
       log.info(
           "dump {} begins ({}): {} processes, {} MiB resident",
@@ -541,7 +524,7 @@ public final class Dumper {
     }
 
     private PackNames names(String kind) {
-      return PackNames.unique(Layout.dump(id) + kind, context.epoch(), random);
+      return PackNames.of(Layout.dump(id) + kind, stem);
     }
 
     private WaitStatus await(String spawnId) throws InterruptedException, IOException {
@@ -857,9 +840,9 @@ public final class Dumper {
       if (id > 0 && !ownerLost && stage.get() != Stage.COMMITTED) {
         boolean interrupted = Thread.interrupted();
         context.crashPoints().at(DumpPoint.DUMP_FAILING);
-        if (fail(id, why)) {
+        recorded = fail(id, why);
+        if (recorded) {
           context.crashPoints().at(DumpPoint.DUMP_FAILED);
-          removeRemains();
         }
         if (interrupted) {
           Thread.currentThread().interrupt();
@@ -869,16 +852,8 @@ public final class Dumper {
           id, request.leaveRunning(), why, ownerLost, (System.nanoTime() - start) / 1_000_000);
     }
 
-    /** What a failed dump had brought to the store already, but for its log. */
-    private void removeRemains() {
-      try {
-        new Catalog(context.store()).removeObjects(id);
-      } catch (StoreException e) {
-        log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
-      }
-    }
-
     private void cleanUp() {
+      boolean interrupted = Thread.interrupted();
       if (ticker != null) {
         ticker.interrupt();
       }
@@ -893,11 +868,18 @@ public final class Dumper {
         if (fileSpill.isPresent()) {
           fileSpill.get().close();
         }
-        if (folder != null) {
-          Folders.delete(folder);
-        }
       } catch (IOException | UncheckedIOException e) {
         log.warn("while cleaning up after dump {}: {}", id, e.getMessage());
+      }
+      if (folder != null) {
+        // a store that does not even take a record does not take aborts: the next sweep makes them
+        discard(folder, recorded || ownerLost());
+      }
+      if (recorded) {
+        retention.tidy(); // what it had brought to the store already
+      }
+      if (interrupted) {
+        Thread.currentThread().interrupt();
       }
     }
 

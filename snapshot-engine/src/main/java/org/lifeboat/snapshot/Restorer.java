@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -88,13 +89,15 @@ public final class Restorer {
       return Optional.empty();
     }
     SnapshotException first = null;
+    Map<Integer, String> passedOver = new HashMap<>();
     for (DumpMetadata.Dump dump : candidates) {
       try {
-        return Optional.of(restore(dump));
+        return Optional.of(restore(dump, passedOver));
       } catch (SnapshotException e) {
         switch (e.kind()) {
           case DAMAGED, NEWER_FORMAT, CRIU, FAILED -> {
             log.error("snapshot {} cannot be restored: {}", dump.id(), e.getMessage());
+            passedOver.put(dump.id(), String.valueOf(e.getMessage()));
             if (first == null) {
               first = e;
             } else {
@@ -117,7 +120,8 @@ public final class Restorer {
         first);
   }
 
-  private long restore(DumpMetadata.Dump dump) throws IOException, InterruptedException {
+  private long restore(DumpMetadata.Dump dump, Map<Integer, String> passedOver)
+      throws IOException, InterruptedException {
     long start = System.nanoTime();
     log.info("restoring snapshot {} of {}", dump.id(), context.store().url());
     Manifest manifest = catalog.manifest(dump);
@@ -174,7 +178,13 @@ public final class Restorer {
           .metadata()
           .update(
               context.ownerId(),
-              d -> d.changing(dump.id(), x -> x.with(DumpMetadata.DumpState.RESTORED)));
+              d -> {
+                DumpMetadata next = d.changing(dump.id(), DumpMetadata.Dump::restored);
+                for (Map.Entry<Integer, String> other : passedOver.entrySet()) {
+                  next = next.changing(other.getKey(), x -> x.passedOver(other.getValue()));
+                }
+                return next;
+              });
       context.crashPoints().at(RestorePoint.RESTORE_DONE);
       long end = System.nanoTime();
       log.info(

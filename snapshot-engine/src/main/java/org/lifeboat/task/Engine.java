@@ -28,7 +28,6 @@ import org.lifeboat.init.InitClient;
 import org.lifeboat.init.InitEvent;
 import org.lifeboat.init.InitException;
 import org.lifeboat.init.WaitStatus;
-import org.lifeboat.snapshot.Catalog;
 import org.lifeboat.snapshot.Census;
 import org.lifeboat.snapshot.Context;
 import org.lifeboat.snapshot.DumpMetadata;
@@ -41,6 +40,7 @@ import org.lifeboat.snapshot.HostFacts;
 import org.lifeboat.snapshot.MetadataStore;
 import org.lifeboat.snapshot.Ownership;
 import org.lifeboat.snapshot.Restorer;
+import org.lifeboat.snapshot.Retention;
 import org.lifeboat.snapshot.SnapshotException;
 import org.lifeboat.snapshot.TaskFiles;
 import org.lifeboat.store.ObjectStore;
@@ -98,6 +98,7 @@ public final class Engine {
   private Ownership ownership;
   private HookServer hooks;
   private Context context;
+  private Retention retention;
   private Dumper dumper;
   private OwnerWatch watch;
   private long taskPid;
@@ -373,7 +374,10 @@ public final class Engine {
             Version.current(),
             clock,
             crashPoints);
-    dumper = new Dumper(context, requests.<DumpObserver>map(log -> log).orElse(DumpObserver.NONE));
+    retention = new Retention(store, metadata, ownerId, options.keep(), crashPoints);
+    dumper =
+        new Dumper(
+            context, retention, requests.<DumpObserver>map(log -> log).orElse(DumpObserver.NONE));
     watch =
         new OwnerWatch(
             ownership, metadata, ownerId, Thread::sleep, why -> events.add(new Fenced(why)));
@@ -571,6 +575,7 @@ public final class Engine {
         busy = false;
         scheduleNext();
         worker.execute(Libc::prepareReading); // so that no frozen task has to wait for it
+        Thread.ofVirtual().name("tidy").start(retention::tidy); // what runs before this one left
         yield pendingEnd.isPresent() ? taskExited(pendingEnd.get()) : Optional.empty();
       }
       case StartFailed(int code, String why) -> throw new End(code, why);
@@ -732,12 +737,7 @@ public final class Engine {
       return code;
     }
     crashPoints.at(RunPoint.RUN_END_RECORDED);
-    try {
-      new Catalog(store).removeImages(last);
-    } catch (StoreException e) {
-      log.warn(
-          "the snapshots of the task, which has ended, could not be removed: {}", e.getMessage());
-    }
+    retention.end(last);
     crashPoints.at(RunPoint.RUN_IMAGES_REMOVED);
     return code;
   }

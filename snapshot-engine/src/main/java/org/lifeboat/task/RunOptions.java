@@ -12,6 +12,8 @@ import org.lifeboat.store.StoreUrl;
  *
  * @param preserve paths beside the working directory whose files belong to the snapshots
  * @param every how often a snapshot is taken that leaves the task running
+ * @param keep how many snapshots that can be restored stay in the store, 1 to {@link
+ *     org.lifeboat.snapshot.Retention#MAX_KEEP}
  * @param fresh start the command anew, whatever the store holds
  * @param takeover take the store even from a run that lives
  * @param command program and arguments, as raw bytes (see {@link org.lifeboat.init.Frames#raw})
@@ -21,6 +23,7 @@ public record RunOptions(
     StoreUrl store,
     List<Path> preserve,
     Optional<Duration> every,
+    int keep,
     AfterDump afterDump,
     boolean fresh,
     boolean takeover,

@@ -83,14 +83,6 @@ final class CatalogTest {
     assertEquals(List.of(Layout.dump(1) + "dump_1.log"), keys(1));
   }
 
-  @Test
-  void removesTheImagesOfAnEndedTask() throws IOException {
-    catalog.removeImages(document());
-    assertEquals(List.of(Layout.dump(1) + "dump_1.log"), keys(1));
-    assertEquals(List.of(Layout.dump(2) + "dump_2.log"), keys(2));
-    assertEquals(2, document().dumps().size());
-  }
-
   /** While its objects go, a dump is not restorable any more and its number is not free yet. */
   @Test
   void regression_theNumberStaysTakenWhileObjectsGo() throws IOException {
@@ -112,7 +104,7 @@ final class CatalogTest {
     new Catalog(watched).remove(2);
     assertFalse(seen.isEmpty());
     seen.forEach(now -> assertEquals("3 [1]", now));
-    assertEquals(2, document().nextId());
+    assertEquals(3, document().nextId(), "an id is never given twice");
   }
 
   @Test

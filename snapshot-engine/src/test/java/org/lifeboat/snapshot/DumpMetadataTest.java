@@ -89,6 +89,80 @@ final class DumpMetadataTest {
   }
 
   @Test
+  void anIdIsNeverGivenTwice() throws SnapshotException {
+    DumpMetadata document = of(Documents.dump(7, DumpState.FAILED, 1)).without(7);
+    assertEquals(8, document.nextId());
+    assertEquals(8, document.released().withOwner(2, OWNER).nextId());
+    assertEquals(
+        8,
+        SealedJson.read(SealedJson.write(document), DumpMetadata.class, "it", DumpMetadata.FORMAT)
+            .nextId());
+  }
+
+  /** As it was before ids were counted and packs had known names. */
+  @Test
+  void readsADocumentWithoutTheNewerFields() throws SnapshotException {
+    String text =
+        new String(
+            SealedJson.write(of(Documents.dump(7, DumpState.COMPLETE, 1))),
+            java.nio.charset.StandardCharsets.UTF_8);
+    String old =
+        text.substring(0, text.lastIndexOf("\"checksum\""))
+            .replaceAll("\"lastId\" : 7,\\s*", "")
+            .replaceAll(",\\s*\"packs\" : null", "");
+    assertFalse(old.contains("packs") || old.contains("lastId"), old);
+    String sealed =
+        old
+            + "\"checksum\" : \"sha256:"
+            + SealedJson.sha256(old.getBytes(java.nio.charset.StandardCharsets.UTF_8))
+            + "\"\n}\n";
+    DumpMetadata read =
+        SealedJson.read(
+            sealed.getBytes(java.nio.charset.StandardCharsets.UTF_8),
+            DumpMetadata.class,
+            "it",
+            DumpMetadata.FORMAT);
+    assertEquals(8, read.nextId());
+    assertNull(read.dumps().getFirst().packs());
+  }
+
+  @Test
+  void keepsTheNewestSoundOnes() {
+    DumpMetadata.Dump damaged = Documents.dump(4, DumpState.COMPLETE, 1).passedOver("torn pack");
+    DumpMetadata document =
+        of(
+            Documents.dump(1, DumpState.RESTORED, 1),
+            Documents.dump(2, DumpState.COMPLETE, 1),
+            Documents.dump(3, DumpState.COMPLETE, 1),
+            damaged,
+            Documents.dump(5, DumpState.COMPLETE, 1));
+    assertTrue(damaged.restorable());
+    assertEquals(List.of(2, 1), Documents.ids(document.surplus(2)));
+    assertEquals(List.of(1), Documents.ids(document.surplus(3)));
+    assertEquals(List.of(4, 3, 2, 1), Documents.ids(document.surplus(1)));
+    assertEquals(List.of(), document.surplus(4));
+    assertEquals(
+        List.of(3, 2, 1),
+        Documents.ids(document.changing(4, DumpMetadata.Dump::restored).surplus(2)),
+        "it could be restored after all");
+  }
+
+  @Test
+  void forgetsOldFailures() {
+    DumpMetadata document =
+        of(Documents.dump(1, DumpState.COMPLETE, 1), Documents.dump(2, DumpState.FAILED, 1));
+    assertEquals(document, document.forgetting());
+    for (int id = 3; id <= 60; id++) {
+      document = document.adding(Documents.dump(id, DumpState.FAILED, 1));
+    }
+    document = document.adding(Documents.dump(61, DumpState.DUMPING, 1));
+    List<Integer> left = Documents.ids(document.forgetting().dumps());
+    assertEquals(52, left.size());
+    assertEquals(List.of(1, 11, 12), left.subList(0, 3));
+    assertEquals(61, left.getLast());
+  }
+
+  @Test
   void changesTouchWhatTheyName() {
     DumpMetadata.Dump one = Documents.dump(1, DumpState.COMPLETE, 1);
     DumpMetadata.Dump two = Documents.dump(2, DumpState.DUMPING, 1);
