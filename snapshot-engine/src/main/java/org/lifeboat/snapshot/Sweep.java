@@ -6,17 +6,14 @@ import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Optional;
+import java.util.Queue;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
-import java.util.concurrent.ExecutionException;
-import java.util.concurrent.ExecutorService;
-import java.util.concurrent.Executors;
-import java.util.concurrent.Future;
-import java.util.concurrent.Semaphore;
+import java.util.concurrent.ConcurrentLinkedQueue;
 import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicReference;
 import org.lifeboat.crash.CrashPoints;
 import org.lifeboat.page.PackNames;
 import org.lifeboat.store.ObjectStore;
@@ -352,54 +349,49 @@ public final class Sweep {
       abort(upload);
       crashPoints.at(RetentionPoint.RETENTION_UPLOAD_ABORTED);
     }
-    List<Future<Void>> deletions = new ArrayList<>();
-    Optional<StoreException> failure = Optional.empty();
-    try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
-      Semaphore places = new Semaphore(PARALLEL);
-      for (ObjectInfo object : rubbish.objects()) {
-        if (!object.key().equals(manifest)) {
-          deletions.add(
-              executor.submit(
-                  () -> {
-                    places.acquire();
-                    try {
-                      store.delete(object.key());
-                      crashPoints.at(RetentionPoint.RETENTION_OBJECT_REMOVED);
-                    } finally {
-                      places.release();
-                    }
-                    return null;
-                  }));
-        }
-      }
-      for (Future<Void> deletion : deletions) {
+    Queue<String> left = new ConcurrentLinkedQueue<>();
+    rubbish.objects().stream().map(ObjectInfo::key).filter(key -> !key.equals(manifest)).forEach(left::add);
+    delete(left);
+    crashPoints.at(RetentionPoint.RETENTION_DUMP_REMOVED);
+  }
+
+  /** Several at a time; the first failure stops the rest. */
+  private void delete(Queue<String> keys) throws StoreException {
+    AtomicReference<StoreException> failure = new AtomicReference<>();
+    Runnable some =
+        () -> {
+          for (String key = keys.poll(); key != null && failure.get() == null; key = keys.poll()) {
+            try {
+              store.delete(key);
+              crashPoints.at(RetentionPoint.RETENTION_OBJECT_REMOVED);
+            } catch (StoreException e) {
+              if (!failure.compareAndSet(null, e)) {
+                failure.get().addSuppressed(e);
+              }
+            }
+          }
+        };
+    List<Thread> threads = new ArrayList<>();
+    for (int i = 0; i < Math.min(PARALLEL, keys.size()); i++) {
+      threads.add(Thread.ofVirtual().name("sweep").start(some));
+    }
+    boolean interrupted = false;
+    for (Thread thread : threads) {
+      while (thread.isAlive()) {
         try {
-          deletion.get();
-        } catch (ExecutionException e) {
-          if (!(e.getCause() instanceof StoreException cause)) {
-            throw new IllegalStateException(e.getCause());
-          }
-          if (failure.isEmpty()) {
-            failure = Optional.of(cause);
-            executor.shutdownNow();
-          }
+          thread.join();
         } catch (InterruptedException e) {
-          executor.shutdownNow();
-          Thread.currentThread().interrupt();
-          throw new StoreException(
-              StoreException.Kind.INTERRUPTED,
-              "delete",
-              store.url().of(Layout.dump(rubbish.dump())),
-              "the thread was interrupted",
-              "",
-              e);
+          interrupted = true;
+          threads.forEach(Thread::interrupt);
         }
       }
     }
-    if (failure.isPresent()) {
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+    if (failure.get() != null) {
       throw failure.get();
     }
-    crashPoints.at(RetentionPoint.RETENTION_DUMP_REMOVED);
   }
 
   private void abort(PendingUpload upload) throws StoreException {
