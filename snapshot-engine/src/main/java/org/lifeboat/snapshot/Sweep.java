@@ -350,7 +350,10 @@ public final class Sweep {
       crashPoints.at(RetentionPoint.RETENTION_UPLOAD_ABORTED);
     }
     Queue<String> left = new ConcurrentLinkedQueue<>();
-    rubbish.objects().stream().map(ObjectInfo::key).filter(key -> !key.equals(manifest)).forEach(left::add);
+    rubbish.objects().stream()
+        .map(ObjectInfo::key)
+        .filter(key -> !key.equals(manifest))
+        .forEach(left::add);
     delete(left);
     crashPoints.at(RetentionPoint.RETENTION_DUMP_REMOVED);
   }
