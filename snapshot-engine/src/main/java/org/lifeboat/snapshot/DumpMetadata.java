@@ -109,6 +109,9 @@ public record DumpMetadata(
         throw dump.wrong("id", "another than that of an earlier dump");
       }
     }
+    if (document.has("lastId")) {
+      document.integer("lastId", 0, MOST_DUMPS);
+    }
   }
 
   private static long checkDump(Fields dump, long epoch, long generation)
@@ -135,6 +138,9 @@ public record DumpMetadata(
     dump.integer("manifestSize", committed ? 1 : 0, Integer.MAX_VALUE);
     if (dump.has("error")) {
       dump.text("error", 0);
+    }
+    if (dump.has("packs")) {
+      dump.word("packs");
     }
     return id;
   }
@@ -257,12 +263,17 @@ public record DumpMetadata(
 
     /** Committed as it is, but a restore could not use it and took an older one. */
     Dump passedOver(String why) {
-      return with(state, "a restore passed it over: " + why);
+      return with(state, brief("a restore passed it over: " + why));
     }
 
     /** A task goes on from it: whatever was said of it before is refuted. */
     Dump restored() {
       return with(DumpState.RESTORED, null);
+    }
+
+    /** The document is read often, and has to stay readable. */
+    private static String brief(String why) {
+      return why.length() <= 2000 ? why : why.substring(0, 2000) + "...";
     }
 
     private Dump with(DumpState next, String why) {
@@ -324,7 +335,7 @@ public record DumpMetadata(
           frozenMicros,
           manifestSize,
           manifestSha256,
-          why,
+          brief(why),
           packs);
     }
   }

@@ -93,10 +93,7 @@ final class DumpMetadataTest {
     DumpMetadata document = of(Documents.dump(7, DumpState.FAILED, 1)).without(7);
     assertEquals(8, document.nextId());
     assertEquals(8, document.released().withOwner(2, OWNER).nextId());
-    assertEquals(
-        8,
-        SealedJson.read(SealedJson.write(document), DumpMetadata.class, "it", DumpMetadata.FORMAT)
-            .nextId());
+    assertEquals(8, DumpMetadata.read(SealedJson.write(document), "it").nextId());
   }
 
   /** As it was before ids were counted and packs had known names. */
@@ -117,11 +114,7 @@ final class DumpMetadataTest {
             + SealedJson.sha256(old.getBytes(java.nio.charset.StandardCharsets.UTF_8))
             + "\"\n}\n";
     DumpMetadata read =
-        SealedJson.read(
-            sealed.getBytes(java.nio.charset.StandardCharsets.UTF_8),
-            DumpMetadata.class,
-            "it",
-            DumpMetadata.FORMAT);
+        DumpMetadata.read(sealed.getBytes(java.nio.charset.StandardCharsets.UTF_8), "it");
     assertEquals(8, read.nextId());
     assertNull(read.dumps().getFirst().packs());
   }

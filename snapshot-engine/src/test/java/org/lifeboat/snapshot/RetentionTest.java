@@ -266,8 +266,8 @@ final class RetentionTest {
             7,
             5,
             Map.of(),
-            new Manifest.Item(1, "00"),
-            new Manifest.Item(1, "00"),
+            new Manifest.Item(1, "00".repeat(32)),
+            new Manifest.Item(1, "00".repeat(32)),
             named,
             new Manifest.FilePack(List.of()));
     byte[] bytes = SealedJson.write(manifest);
