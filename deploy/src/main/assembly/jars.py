@@ -1,9 +1,16 @@
 """Copies the class path into lib/: jars.py LIB ARCH LIFEBOAT_JAR JAR...
 
 Native libraries are left out of the jars, those of this architecture are put into LIB/native. A jar that has not changed is not
-touched; one that is no longer on the class path is deleted.
+touched; one that is no longer on the class path is deleted. Two things that make a JVM's start long are left out too:
+
+- Classes in the format of Java 5 (picocli's) can't be in an AOT cache. They become those of Java 6, which differ in what the
+  verifier may ask for: it falls back to the older way, as before, but now while the cache is made.
+- zstd-jni calls its library by JNI or, from Java 22 on, through method handles, a class of bytecode for each. The latter cost 30 ms
+  of a start, and as much of the first dump; without them it uses JNI.
 """
+import io
 import os
+import struct
 import sys
 import zipfile
 
@@ -12,6 +19,8 @@ FOLDERS = {
     "x86_64": ("linux/amd64/", "net/jpountz/util/linux/amd64/", "linux/x86_64/glibc/"),
     "aarch64": ("linux/aarch64/", "net/jpountz/util/linux/aarch64/", "linux/armv8/glibc/"),
 }
+METHOD_HANDLES = "META-INF/versions/22/com/github/luben/zstd/"
+OLDEST = 50  # the class file version of Java 6
 
 
 def put(path, content, mode):
@@ -28,6 +37,22 @@ def put(path, content, mode):
     os.rename(new, path)
 
 
+def rewritten(source, entries):
+    """The jar's new bytes; None if it stays as it is."""
+    new, differs = io.BytesIO(), False
+    with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as target:
+        for e in entries:
+            content = source.read(e)
+            if e.filename.endswith(NATIVE) or e.filename.startswith(METHOD_HANDLES):
+                differs = True
+                continue
+            if e.filename.endswith(".class") and struct.unpack(">H", content[6:8])[0] < OLDEST:
+                content = content[:6] + struct.pack(">H", OLDEST) + content[8:]
+                differs = True
+            target.writestr(e, content, e.compress_type)
+    return new.getvalue() if differs else None
+
+
 def main(lib, arch, *jars):
     if arch not in FOLDERS:
         sys.exit("jars.py: there are no native libraries for " + arch)
@@ -39,24 +64,16 @@ def main(lib, arch, *jars):
         keep.add(name)
         with zipfile.ZipFile(jar) as source:
             entries = source.infolist()
-            if not any(e.filename.endswith(NATIVE) for e in entries):
-                with open(jar, "rb") as f:
-                    put(os.path.join(lib, name), f.read(), 0o644)
-                continue
             found = [e for e in entries if e.filename.endswith(NATIVE) and e.filename.startswith(FOLDERS[arch])]
-            if not found:
+            if not found and any(e.filename.endswith(NATIVE) for e in entries):
                 sys.exit("jars.py: %s has native libraries, but none in a known folder for %s" % (name, arch))
             for e in found:
                 natives[os.path.basename(e.filename)] = source.read(e)
-            new = os.path.join(lib, name + ".new")
-            with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as target:
-                for e in entries:
-                    if not e.filename.endswith(NATIVE):
-                        target.writestr(e, source.read(e), e.compress_type)
-            with open(new, "rb") as f:
+            content = rewritten(source, entries)
+        if content is None:
+            with open(jar, "rb") as f:
                 content = f.read()
-            os.remove(new)
-            put(os.path.join(lib, name), content, 0o644)
+        put(os.path.join(lib, name), content, 0o644)
     for name, content in natives.items():
         put(os.path.join(lib, "native", name), content, 0o755)
     for folder, wanted in ((lib, keep), (os.path.join(lib, "native"), natives)):

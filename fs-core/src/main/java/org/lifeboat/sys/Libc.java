@@ -14,6 +14,7 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.StructLayout;
 import java.lang.invoke.MethodHandle;
 import java.lang.invoke.VarHandle;
+import java.lang.ref.Reference;
 import java.time.Instant;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -57,81 +58,54 @@ public final class Libc {
   private static final StructLayout STATE = Linker.Option.captureStateLayout();
   private static final VarHandle ERRNO = STATE.varHandle(PathElement.groupElement("errno"));
 
-  // Linking a call costs a JVM milliseconds, so it is done in three steps, when first needed: what
-  // a
-  // walk calls, which every task's start waits for; what reading files calls; what changes them.
+  // Linking a kind of call costs a JVM milliseconds, while a task waits for its start or stands
+  // frozen. So all functions are called in one way: with five words, and a word comes back. Both
+  // architectures pass the first arguments in registers, whether a function takes an int, a long or
+  // a pointer, as a fixed or a variable argument, and it does not look at those that it does not
+  // take. Of an int that comes back the upper half means nothing. Only what reads and writes the
+  // segment of a caller has a type of its own, which keeps the segment alive meanwhile.
 
-  private static final class Walking {
-    static final MethodHandle OPEN =
-        variadic("open", 2, FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
-    static final MethodHandle CLOSE = call("close", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
-    static final MethodHandle STATX =
-        call(
-            "statx",
-            FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT, ADDRESS));
-    static final MethodHandle GETDENTS =
-        call("getdents64", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG));
-    static final MethodHandle REALPATH =
-        call("realpath", FunctionDescriptor.of(ADDRESS, ADDRESS, ADDRESS));
-  }
+  private static final Linker LINKER = Linker.nativeLinker();
+  private static final MethodHandle CALL =
+      link(FunctionDescriptor.of(JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG, JAVA_LONG));
 
-  private static final class Reading {
-    static final MethodHandle PREAD =
-        call("pread", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG));
-    static final MethodHandle LSEEK =
-        call("lseek", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, JAVA_LONG, JAVA_INT));
-    static final MethodHandle STATFS =
-        call("statfs", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-    static final MethodHandle READLINK =
-        call("readlink", FunctionDescriptor.of(JAVA_LONG, ADDRESS, ADDRESS, JAVA_LONG));
-    static final MethodHandle LLISTXATTR =
-        call("llistxattr", FunctionDescriptor.of(JAVA_LONG, ADDRESS, ADDRESS, JAVA_LONG));
-    static final MethodHandle LGETXATTR =
-        call("lgetxattr", FunctionDescriptor.of(JAVA_LONG, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG));
-    static final MethodHandle GETEUID = plain("geteuid", FunctionDescriptor.of(JAVA_INT));
-  }
+  private static final MemorySegment OPEN = find("open");
+  private static final MemorySegment CLOSE = find("close");
+  private static final MemorySegment STATX = find("statx");
+  private static final MemorySegment GETDENTS64 = find("getdents64");
+  private static final MemorySegment REALPATH = find("realpath");
+  private static final MemorySegment LSEEK = find("lseek");
+  private static final MemorySegment STATFS = find("statfs");
+  private static final MemorySegment READLINK = find("readlink");
+  private static final MemorySegment LLISTXATTR = find("llistxattr");
+  private static final MemorySegment LGETXATTR = find("lgetxattr");
+  private static final MemorySegment GETEUID = find("geteuid");
+  private static final MemorySegment FTRUNCATE = find("ftruncate");
+  private static final MemorySegment FSYNC = find("fsync");
+  private static final MemorySegment FLOCK = find("flock");
+  private static final MemorySegment SYNCFS = find("syncfs");
+  private static final MemorySegment IOCTL = find("ioctl");
+  private static final MemorySegment MKDIR = find("mkdir");
+  private static final MemorySegment RMDIR = find("rmdir");
+  private static final MemorySegment UNLINK = find("unlink");
+  private static final MemorySegment SYMLINK = find("symlink");
+  private static final MemorySegment LINK = find("link");
+  private static final MemorySegment RENAME = find("rename");
+  private static final MemorySegment RENAMEAT2 = find("renameat2");
+  private static final MemorySegment MKNOD = find("mknod");
+  private static final MemorySegment CHMOD = find("chmod");
+  private static final MemorySegment LCHOWN = find("lchown");
+  private static final MemorySegment UTIMENSAT = find("utimensat");
+  private static final MemorySegment FUTIMENS = find("futimens");
+  private static final MemorySegment LSETXATTR = find("lsetxattr");
+  private static final MemorySegment LREMOVEXATTR = find("lremovexattr");
 
-  private static final class Changing {
-    static final MethodHandle PWRITE =
-        call("pwrite", FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG));
-    static final MethodHandle FTRUNCATE =
-        call("ftruncate", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG));
-    static final MethodHandle FSYNC = call("fsync", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
-    static final MethodHandle FLOCK =
-        call("flock", FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT));
-    static final MethodHandle SYNCFS = call("syncfs", FunctionDescriptor.of(JAVA_INT, JAVA_INT));
-    static final MethodHandle IOCTL =
-        variadic("ioctl", 2, FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_LONG, JAVA_LONG));
-    static final MethodHandle MKDIR =
-        call("mkdir", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
-    static final MethodHandle RMDIR = call("rmdir", FunctionDescriptor.of(JAVA_INT, ADDRESS));
-    static final MethodHandle UNLINK = call("unlink", FunctionDescriptor.of(JAVA_INT, ADDRESS));
-    static final MethodHandle SYMLINK =
-        call("symlink", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-    static final MethodHandle LINK =
-        call("link", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-    static final MethodHandle RENAME =
-        call("rename", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
-    static final MethodHandle RENAMEAT2 =
-        call(
-            "renameat2",
-            FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, JAVA_INT, ADDRESS, JAVA_INT));
-    static final MethodHandle MKNOD =
-        call("mknod", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_LONG));
-    static final MethodHandle CHMOD =
-        call("chmod", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
-    static final MethodHandle LCHOWN =
-        call("lchown", FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, JAVA_INT));
-    static final MethodHandle UTIMENSAT =
-        call("utimensat", FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS, ADDRESS, JAVA_INT));
-    static final MethodHandle FUTIMENS =
-        call("futimens", FunctionDescriptor.of(JAVA_INT, JAVA_INT, ADDRESS));
-    static final MethodHandle LSETXATTR =
-        call(
-            "lsetxattr",
-            FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, ADDRESS, JAVA_LONG, JAVA_INT));
-    static final MethodHandle LREMOVEXATTR =
-        call("lremovexattr", FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS));
+  /** Reads or writes a caller's segment. */
+  private static final class Transfer {
+    static final MethodHandle CALL =
+        link(FunctionDescriptor.of(JAVA_LONG, JAVA_INT, ADDRESS, JAVA_LONG, JAVA_LONG));
+    static final MemorySegment PREAD = find("pread");
+    static final MemorySegment PWRITE = find("pwrite");
   }
 
   private static final int LOCK_EX = 2;
@@ -163,32 +137,25 @@ public final class Libc {
   }
 
   @SuppressWarnings("restricted")
-  private static MethodHandle link(String name, FunctionDescriptor type, Linker.Option... options) {
-    Linker linker = Linker.nativeLinker();
-    MemorySegment symbol =
-        linker
-            .defaultLookup()
-            .find(name)
-            .orElseThrow(() -> new UnsatisfiedLinkError("the C library has no " + name));
-    return linker.downcallHandle(symbol, type, options);
+  private static MethodHandle link(FunctionDescriptor type) {
+    return LINKER.downcallHandle(type, Linker.Option.captureCallState("errno"));
   }
 
-  private static MethodHandle call(String name, FunctionDescriptor type) {
-    return link(name, type, Linker.Option.captureCallState("errno"));
+  private static MemorySegment find(String name) {
+    return LINKER
+        .defaultLookup()
+        .find(name)
+        .orElseThrow(() -> new UnsatisfiedLinkError("the C library has no " + name));
   }
 
-  private static MethodHandle plain(String name, FunctionDescriptor type) {
-    return link(name, type);
-  }
-
-  private static MethodHandle variadic(String name, int first, FunctionDescriptor type) {
-    return link(
-        name, type, Linker.Option.captureCallState("errno"), Linker.Option.firstVariadicArg(first));
+  /** Links what walking folders needs, before somebody waits for that; true. */
+  public static boolean prepare() {
+    return CALL != null;
   }
 
   /** Links what reading files will need, before somebody waits for that; true. */
   public static boolean prepareReading() {
-    return Reading.PREAD != null;
+    return Transfer.CALL != null;
   }
 
   private static RuntimeException impossible(Throwable thrown) {
@@ -201,14 +168,14 @@ public final class Libc {
     throw new IllegalStateException("a native call threw", thrown);
   }
 
-  private static MemorySegment put(MemorySegment into, byte[] text, String call, Object object)
+  private static long put(MemorySegment into, byte[] text, String call, Object object)
       throws ErrnoException {
     if (text.length >= PATH_MAX) {
       throw new ErrnoException(call, object.toString(), Errno.ENAMETOOLONG.number());
     }
     MemorySegment.copy(text, 0, into, JAVA_BYTE, 0, text.length);
     into.set(JAVA_BYTE, text.length, (byte) 0);
-    return into;
+    return into.address();
   }
 
   private static long check(long result, Scratch scratch, String call, Object object)
@@ -219,32 +186,34 @@ public final class Libc {
     return result;
   }
 
-  private interface Call {
-    int invoke() throws Throwable;
+  private static long call(
+      MemorySegment function, Scratch scratch, long a, long b, long c, long d, long e) {
+    try {
+      return (long) CALL.invokeExact(function, scratch.state, a, b, c, d, e);
+    } catch (Throwable thrown) {
+      throw impossible(thrown);
+    } finally {
+      Reference.reachabilityFence(scratch); // whose segments the words may point to
+    }
   }
 
-  private static void invoke(Scratch scratch, String call, Object object, Call made)
+  /** A function that returns an int, -1 for failure. */
+  private static int invoke(
+      Scratch scratch, String name, Object object, MemorySegment function, long... words)
       throws ErrnoException {
-    int result;
-    try {
-      result = made.invoke();
-    } catch (Throwable e) {
-      throw impossible(e);
-    }
-    check(result, scratch, call, object);
+    long[] w = Arrays.copyOf(words, 5);
+    int result = (int) call(function, scratch, w[0], w[1], w[2], w[3], w[4]);
+    check(result, scratch, name, object);
+    return result;
   }
 
   static int open(BytePath path, int flags, int mode) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "open", path);
+    long name = put(s.path, path.raw(), "open", path);
     while (true) {
-      try {
-        int fd = (int) Walking.OPEN.invokeExact(s.state, name, flags, mode);
-        if (fd >= 0) {
-          return fd;
-        }
-      } catch (Throwable e) {
-        throw impossible(e);
+      int fd = (int) call(OPEN, s, name, flags, mode, 0, 0);
+      if (fd >= 0) {
+        return fd;
       }
       if (s.errno() != Errno.EINTR.number()) {
         throw new ErrnoException("open", path.toString(), s.errno());
@@ -254,14 +223,17 @@ public final class Libc {
 
   static void close(int fd, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    invoke(s, "close", path, () -> (int) Walking.CLOSE.invokeExact(s.state, fd));
+    invoke(s, "close", path, CLOSE, fd);
   }
 
   static int pread(int fd, BytePath path, MemorySegment into, long offset) throws ErrnoException {
     Scratch s = SCRATCH.get();
     while (true) {
       try {
-        long n = (long) Reading.PREAD.invokeExact(s.state, fd, into, into.byteSize(), offset);
+        long n =
+            (long)
+                Transfer.CALL.invokeExact(
+                    Transfer.PREAD, s.state, fd, into, into.byteSize(), offset);
         if (n >= 0) {
           return (int) n;
         }
@@ -278,7 +250,10 @@ public final class Libc {
     Scratch s = SCRATCH.get();
     while (true) {
       try {
-        long n = (long) Changing.PWRITE.invokeExact(s.state, fd, from, from.byteSize(), offset);
+        long n =
+            (long)
+                Transfer.CALL.invokeExact(
+                    Transfer.PWRITE, s.state, fd, from, from.byteSize(), offset);
         if (n >= 0) {
           return n;
         }
@@ -294,40 +269,33 @@ public final class Libc {
   /** The offset found; -1 for ENXIO, which means that there is nothing of the kind any more. */
   static long lseek(int fd, BytePath path, long offset, int whence) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    try {
-      long at = (long) Reading.LSEEK.invokeExact(s.state, fd, offset, whence);
-      if (at < 0 && s.errno() == Errno.ENXIO.number()) {
-        return -1;
-      }
-      return check(at, s, "lseek", path);
-    } catch (ErrnoException e) {
-      throw e;
-    } catch (Throwable e) {
-      throw impossible(e);
+    long at = call(LSEEK, s, fd, offset, whence, 0, 0);
+    if (at < 0 && s.errno() == Errno.ENXIO.number()) {
+      return -1;
     }
+    return check(at, s, "lseek", path);
   }
 
   static void ftruncate(int fd, BytePath path, long size) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    invoke(s, "ftruncate", path, () -> (int) Changing.FTRUNCATE.invokeExact(s.state, fd, size));
+    invoke(s, "ftruncate", path, FTRUNCATE, fd, size);
   }
 
   static void fsync(int fd, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    invoke(s, "fsync", path, () -> (int) Changing.FSYNC.invokeExact(s.state, fd));
+    invoke(s, "fsync", path, FSYNC, fd);
   }
 
   static void syncfs(int fd, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    invoke(s, "syncfs", path, () -> (int) Changing.SYNCFS.invokeExact(s.state, fd));
+    invoke(s, "syncfs", path, SYNCFS, fd);
   }
 
   /** Takes flock(2)'s exclusive lock; false when another open file has it. */
   static boolean tryFlock(int fd, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
     try {
-      invoke(
-          s, "flock", path, () -> (int) Changing.FLOCK.invokeExact(s.state, fd, LOCK_EX | LOCK_NB));
+      invoke(s, "flock", path, FLOCK, fd, LOCK_EX | LOCK_NB);
       return true;
     } catch (ErrnoException e) {
       if (e.errno() == Errno.EAGAIN) {
@@ -339,11 +307,7 @@ public final class Libc {
 
   static void ficlone(int fd, BytePath path, int source) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    invoke(
-        s,
-        "ioctl FICLONE",
-        path,
-        () -> (int) Changing.IOCTL.invokeExact(s.state, fd, FICLONE, (long) source));
+    invoke(s, "ioctl FICLONE", path, IOCTL, fd, FICLONE, source);
   }
 
   static Stat fstat(int fd, BytePath path) throws ErrnoException {
@@ -353,10 +317,12 @@ public final class Libc {
         s,
         "statx",
         path,
-        () ->
-            (int)
-                Walking.STATX.invokeExact(
-                    s.state, fd, s.path, AT_EMPTY_PATH, STATX_BASIC_STATS_AND_MOUNT, s.struct));
+        STATX,
+        fd,
+        s.path.address(),
+        AT_EMPTY_PATH,
+        STATX_BASIC_STATS_AND_MOUNT,
+        s.struct.address());
     return statOf(s.struct);
   }
 
@@ -384,15 +350,17 @@ public final class Libc {
 
   private static Stat statx(BytePath path, int flags) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "statx", path);
+    long name = put(s.path, path.raw(), "statx", path);
     invoke(
         s,
         "statx",
         path,
-        () ->
-            (int)
-                Walking.STATX.invokeExact(
-                    s.state, AT_FDCWD, name, flags, STATX_BASIC_STATS_AND_MOUNT, s.struct));
+        STATX,
+        AT_FDCWD,
+        name,
+        flags,
+        STATX_BASIC_STATS_AND_MOUNT,
+        s.struct.address());
     return statOf(s.struct);
   }
 
@@ -426,8 +394,8 @@ public final class Libc {
   /** The file system that the path leads to. */
   public static FileSystemStat statfs(BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "statfs", path);
-    invoke(s, "statfs", path, () -> (int) Reading.STATFS.invokeExact(s.state, name, s.struct));
+    long name = put(s.path, path.raw(), "statfs", path);
+    invoke(s, "statfs", path, STATFS, name, s.struct.address());
     long unit = s.struct.get(JAVA_LONG, 72);
     if (unit == 0) {
       unit = s.struct.get(JAVA_LONG, 8);
@@ -446,14 +414,7 @@ public final class Libc {
     Scratch s = SCRATCH.get();
     try (OpenFile open = OpenFile.directory(directory)) {
       while (true) {
-        long n;
-        try {
-          n =
-              (long)
-                  Walking.GETDENTS.invokeExact(s.state, open.fd(), s.buffer, s.buffer.byteSize());
-        } catch (Throwable e) {
-          throw impossible(e);
-        }
+        long n = call(GETDENTS64, s, open.fd(), s.buffer.address(), s.buffer.byteSize(), 0, 0);
         if (check(n, s, "getdents64", directory) == 0) {
           break;
         }
@@ -479,28 +440,16 @@ public final class Libc {
   /** A symbolic link's target, as bytes. */
   public static byte[] readlink(BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "readlink", path);
-    long n;
-    try {
-      n = (long) Reading.READLINK.invokeExact(s.state, name, s.buffer, s.buffer.byteSize());
-    } catch (Throwable e) {
-      throw impossible(e);
-    }
+    long name = put(s.path, path.raw(), "readlink", path);
+    long n = call(READLINK, s, name, s.buffer.address(), s.buffer.byteSize(), 0, 0);
     return take(s.buffer, (int) check(n, s, "readlink", path));
   }
 
   /** The path without symbolic links; it must exist. */
   public static BytePath realpath(BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "realpath", path);
-    try {
-      MemorySegment result = (MemorySegment) Walking.REALPATH.invokeExact(s.state, name, s.buffer);
-      check(result.address() == 0 ? -1 : 0, s, "realpath", path);
-    } catch (ErrnoException e) {
-      throw e;
-    } catch (Throwable e) {
-      throw impossible(e);
-    }
+    long name = put(s.path, path.raw(), "realpath", path);
+    check(call(REALPATH, s, name, s.buffer.address(), 0, 0, 0) == 0 ? -1 : 0, s, "realpath", path);
     int length = 0;
     while (s.buffer.get(JAVA_BYTE, length) != 0) {
       length++;
@@ -516,63 +465,52 @@ public final class Libc {
 
   public static void mkdir(BytePath path, int mode) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "mkdir", path);
-    invoke(s, "mkdir", path, () -> (int) Changing.MKDIR.invokeExact(s.state, name, mode));
+    long name = put(s.path, path.raw(), "mkdir", path);
+    invoke(s, "mkdir", path, MKDIR, name, mode);
   }
 
   public static void rmdir(BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "rmdir", path);
-    invoke(s, "rmdir", path, () -> (int) Changing.RMDIR.invokeExact(s.state, name));
+    long name = put(s.path, path.raw(), "rmdir", path);
+    invoke(s, "rmdir", path, RMDIR, name);
   }
 
   public static void unlink(BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "unlink", path);
-    invoke(s, "unlink", path, () -> (int) Changing.UNLINK.invokeExact(s.state, name));
+    long name = put(s.path, path.raw(), "unlink", path);
+    invoke(s, "unlink", path, UNLINK, name);
   }
 
   /** Makes {@code path} a symbolic link with that target. */
   public static void symlink(byte[] target, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment content = put(s.other, target, "symlink", path);
-    MemorySegment name = put(s.path, path.raw(), "symlink", path);
-    invoke(s, "symlink", path, () -> (int) Changing.SYMLINK.invokeExact(s.state, content, name));
+    long content = put(s.other, target, "symlink", path);
+    long name = put(s.path, path.raw(), "symlink", path);
+    invoke(s, "symlink", path, SYMLINK, content, name);
   }
 
   /** Gives {@code existing} a second name. */
   public static void link(BytePath existing, BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment from = put(s.other, existing.raw(), "link", existing);
-    MemorySegment to = put(s.path, path.raw(), "link", path);
-    invoke(
-        s,
-        "link",
-        existing + " -> " + path,
-        () -> (int) Changing.LINK.invokeExact(s.state, from, to));
+    long from = put(s.other, existing.raw(), "link", existing);
+    long to = put(s.path, path.raw(), "link", path);
+    invoke(s, "link", existing + " -> " + path, LINK, from, to);
   }
 
   /** Renames, replacing what is at {@code to}; does nothing if both are the same inode. */
   public static void rename(BytePath from, BytePath to) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment a = put(s.other, from.raw(), "rename", from);
-    MemorySegment b = put(s.path, to.raw(), "rename", to);
-    invoke(s, "rename", from + " -> " + to, () -> (int) Changing.RENAME.invokeExact(s.state, a, b));
+    long a = put(s.other, from.raw(), "rename", from);
+    long b = put(s.path, to.raw(), "rename", to);
+    invoke(s, "rename", from + " -> " + to, RENAME, a, b);
   }
 
   /** Renames; EEXIST if {@code to} is taken. EINVAL where the file system can't promise that. */
   public static void renameNoReplace(BytePath from, BytePath to) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment a = put(s.other, from.raw(), "rename", from);
-    MemorySegment b = put(s.path, to.raw(), "rename", to);
-    invoke(
-        s,
-        "rename",
-        from + " -> " + to,
-        () ->
-            (int)
-                Changing.RENAMEAT2.invokeExact(
-                    s.state, AT_FDCWD, a, AT_FDCWD, b, RENAME_NOREPLACE));
+    long a = put(s.other, from.raw(), "rename", from);
+    long b = put(s.path, to.raw(), "rename", to);
+    invoke(s, "rename", from + " -> " + to, RENAMEAT2, AT_FDCWD, a, AT_FDCWD, b, RENAME_NOREPLACE);
   }
 
   /**
@@ -583,7 +521,7 @@ public final class Libc {
    */
   public static void mknod(BytePath path, int mode, long rdev) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "mknod", path);
+    long name = put(s.path, path.raw(), "mknod", path);
     long major = rdev >>> 32;
     long minor = rdev & 0xffffffffL;
     long encoded =
@@ -591,62 +529,50 @@ public final class Libc {
             | ((major & 0xfff) << 8)
             | ((minor & ~0xffL) << 12)
             | ((major & ~0xfffL) << 32);
-    invoke(s, "mknod", path, () -> (int) Changing.MKNOD.invokeExact(s.state, name, mode, encoded));
+    invoke(s, "mknod", path, MKNOD, name, mode, encoded);
   }
 
   /** Sets the permission bits; follows symbolic links, which have none of their own. */
   public static void chmod(BytePath path, int permissions) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "chmod", path);
-    invoke(s, "chmod", path, () -> (int) Changing.CHMOD.invokeExact(s.state, name, permissions));
+    long name = put(s.path, path.raw(), "chmod", path);
+    invoke(s, "chmod", path, CHMOD, name, permissions);
   }
 
   /** Sets owner and group; the kernel then clears setuid, setgid and file capabilities. */
   public static void lchown(BytePath path, int uid, int gid) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "lchown", path);
-    invoke(s, "lchown", path, () -> (int) Changing.LCHOWN.invokeExact(s.state, name, uid, gid));
+    long name = put(s.path, path.raw(), "lchown", path);
+    invoke(s, "lchown", path, LCHOWN, name, uid, gid);
   }
 
   /** Sets the time of the last change of content; leaves the time of access alone. */
   public static void setModified(BytePath path, Instant mtime) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "utimensat", path);
-    MemorySegment times = times(s.struct, mtime);
-    invoke(
-        s,
-        "utimensat",
-        path,
-        () ->
-            (int)
-                Changing.UTIMENSAT.invokeExact(
-                    s.state, AT_FDCWD, name, times, AT_SYMLINK_NOFOLLOW));
+    long name = put(s.path, path.raw(), "utimensat", path);
+    long times = times(s.struct, mtime);
+    invoke(s, "utimensat", path, UTIMENSAT, AT_FDCWD, name, times, AT_SYMLINK_NOFOLLOW);
   }
 
   static void futimens(int fd, BytePath path, Instant mtime) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment times = times(s.struct, mtime);
-    invoke(s, "futimens", path, () -> (int) Changing.FUTIMENS.invokeExact(s.state, fd, times));
+    long times = times(s.struct, mtime);
+    invoke(s, "futimens", path, FUTIMENS, fd, times);
   }
 
-  private static MemorySegment times(MemorySegment struct, Instant mtime) {
+  private static long times(MemorySegment struct, Instant mtime) {
     struct.set(JAVA_LONG, 0, 0);
     struct.set(JAVA_LONG, 8, UTIME_OMIT);
     struct.set(JAVA_LONG, 16, mtime.getEpochSecond());
     struct.set(JAVA_LONG, 24, mtime.getNano());
-    return struct;
+    return struct.address();
   }
 
   /** Names of the extended attributes; empty where the file system has none. */
   public static List<byte[]> listXattrs(BytePath path) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "llistxattr", path);
-    long n;
-    try {
-      n = (long) Reading.LLISTXATTR.invokeExact(s.state, name, s.buffer, s.buffer.byteSize());
-    } catch (Throwable e) {
-      throw impossible(e);
-    }
+    long name = put(s.path, path.raw(), "llistxattr", path);
+    long n = call(LLISTXATTR, s, name, s.buffer.address(), s.buffer.byteSize(), 0, 0);
     if (n < 0 && s.errno() == Errno.EOPNOTSUPP.number()) {
       return List.of();
     }
@@ -665,14 +591,9 @@ public final class Libc {
   /** An extended attribute's value; ENODATA if there is none of that name. */
   public static byte[] getXattr(BytePath path, byte[] attribute) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "lgetxattr", path);
-    MemorySegment key = put(s.other, attribute, "lgetxattr", path);
-    long n;
-    try {
-      n = (long) Reading.LGETXATTR.invokeExact(s.state, name, key, s.buffer, s.buffer.byteSize());
-    } catch (Throwable e) {
-      throw impossible(e);
-    }
+    long name = put(s.path, path.raw(), "lgetxattr", path);
+    long key = put(s.other, attribute, "lgetxattr", path);
+    long n = call(LGETXATTR, s, name, key, s.buffer.address(), s.buffer.byteSize(), 0);
     return take(s.buffer, (int) check(n, s, "lgetxattr", path));
   }
 
@@ -682,33 +603,21 @@ public final class Libc {
     if (value.length > s.buffer.byteSize()) {
       throw new ErrnoException("lsetxattr", path.toString(), Errno.ERANGE.number());
     }
-    MemorySegment name = put(s.path, path.raw(), "lsetxattr", path);
-    MemorySegment key = put(s.other, attribute, "lsetxattr", path);
+    long name = put(s.path, path.raw(), "lsetxattr", path);
+    long key = put(s.other, attribute, "lsetxattr", path);
     MemorySegment.copy(value, 0, s.buffer, JAVA_BYTE, 0, value.length);
-    invoke(
-        s,
-        "lsetxattr",
-        path,
-        () ->
-            (int)
-                Changing.LSETXATTR.invokeExact(
-                    s.state, name, key, s.buffer, (long) value.length, 0));
+    invoke(s, "lsetxattr", path, LSETXATTR, name, key, s.buffer.address(), value.length, 0);
   }
 
   public static void removeXattr(BytePath path, byte[] attribute) throws ErrnoException {
     Scratch s = SCRATCH.get();
-    MemorySegment name = put(s.path, path.raw(), "lremovexattr", path);
-    MemorySegment key = put(s.other, attribute, "lremovexattr", path);
-    invoke(
-        s, "lremovexattr", path, () -> (int) Changing.LREMOVEXATTR.invokeExact(s.state, name, key));
+    long name = put(s.path, path.raw(), "lremovexattr", path);
+    long key = put(s.other, attribute, "lremovexattr", path);
+    invoke(s, "lremovexattr", path, LREMOVEXATTR, name, key);
   }
 
   /** The effective user id. */
   public static int geteuid() {
-    try {
-      return (int) Reading.GETEUID.invokeExact();
-    } catch (Throwable e) {
-      throw impossible(e);
-    }
+    return (int) call(GETEUID, SCRATCH.get(), 0, 0, 0, 0, 0);
   }
 }
