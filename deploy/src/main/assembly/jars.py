@@ -1,16 +1,13 @@
 """Copies the class path into lib/: jars.py LIB ARCH LIFEBOAT_JAR JAR...
 
 Native libraries are left out of the jars, those of this architecture are put into LIB/native. A jar that has not changed is not
-touched; one that is no longer on the class path is deleted. Two things that make a JVM's start long are left out too:
+touched; one that is no longer on the class path is deleted.
 
-- Classes in the format of Java 5 (picocli's) can't be in an AOT cache. They become those of Java 6, which differ in what the
-  verifier may ask for: it falls back to the older way, as before, but now while the cache is made.
-- zstd-jni calls its library by JNI or, from Java 22 on, through method handles, a class of bytecode for each. The latter cost 30 ms
-  of a start, and as much of the first dump; without them it uses JNI.
+zstd-jni calls its library by JNI or, from Java 22 on, through method handles, for each of which the JVM makes a class of bytecode.
+That costs 30 ms where a task waits for its start, or stands frozen. So these classes are left out too, and it uses JNI.
 """
 import io
 import os
-import struct
 import sys
 import zipfile
 
@@ -20,7 +17,6 @@ FOLDERS = {
     "aarch64": ("linux/aarch64/", "net/jpountz/util/linux/aarch64/", "linux/armv8/glibc/"),
 }
 METHOD_HANDLES = "META-INF/versions/22/com/github/luben/zstd/"
-OLDEST = 50  # the class file version of Java 6
 
 
 def put(path, content, mode):
@@ -42,14 +38,10 @@ def rewritten(source, entries):
     new, differs = io.BytesIO(), False
     with zipfile.ZipFile(new, "w", zipfile.ZIP_DEFLATED) as target:
         for e in entries:
-            content = source.read(e)
             if e.filename.endswith(NATIVE) or e.filename.startswith(METHOD_HANDLES):
                 differs = True
                 continue
-            if e.filename.endswith(".class") and struct.unpack(">H", content[6:8])[0] < OLDEST:
-                content = content[:6] + struct.pack(">H", OLDEST) + content[8:]
-                differs = True
-            target.writestr(e, content, e.compress_type)
+            target.writestr(e, source.read(e), e.compress_type)
     return new.getvalue() if differs else None
 
 

@@ -80,7 +80,8 @@ final class Rehearsal {
     Clock clock = Clock.systemUTC();
     DumpMetadata.Owner me =
         new DumpMetadata.Owner("rehearsal", HostFacts.name(), 1, 0, clock.millis(), false);
-    new Ownership(store, metadata, clock, millis -> {}).take(me, List.of("true"), "/", false);
+    new Ownership(store, metadata, clock, millis -> {})
+        .take(me, List.of("true"), "/", false, d -> d);
     metadata.update("rehearsal", DumpMetadata::released);
   }
 

@@ -5,6 +5,8 @@ import java.io.PrintWriter;
 import java.io.StringWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermissions;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
@@ -12,7 +14,6 @@ import org.lifeboat.cli.Main;
 import org.lifeboat.store.ObjectStore;
 import org.lifeboat.store.StoreUrl;
 import org.lifeboat.task.Stores;
-import picocli.CommandLine;
 
 /**
  * What the build runs once to make the AOT cache: the JVM remembers the classes that are loaded
@@ -39,15 +40,15 @@ public final class Training {
       try (Bucket bucket = new Bucket()) {
         Path store = Files.createDirectory(folder.resolve("store"));
         rehearse(folder, "file", store.toUri().toString(), Map.of());
-        rehearse(
-            folder,
-            "s3",
-            "s3://bucket/training",
+        Map<String, String> settings =
             Map.of(
                 "AWS_ENDPOINT_URL_S3", bucket.endpoint(),
                 "AWS_ACCESS_KEY_ID", "training",
                 "AWS_SECRET_ACCESS_KEY", "training",
-                "AWS_REGION", "us-east-1"));
+                "AWS_REGION", "us-east-1");
+        rehearse(folder, "s3", "s3://bucket/training", settings);
+        start(folder.resolve("run-file"), folder.resolve("task").toUri().toString(), Map.of());
+        start(folder.resolve("run-s3"), "s3://bucket/task", settings);
       }
     } finally {
       delete(folder);
@@ -59,6 +60,33 @@ public final class Training {
       throws IOException, InterruptedException {
     try (ObjectStore store = Stores.open(StoreUrl.parse(url), environment)) {
       new Rehearsal(Files.createDirectory(folder.resolve(name)), store).run();
+    }
+  }
+
+  /**
+   * {@code lifeboat run}, to the end of its task. It may fail where it finds files that this user
+   * may not read; then the start is slower than it could be, and that is said.
+   */
+  private static void start(Path folder, String url, Map<String, String> settings)
+      throws IOException, InterruptedException {
+    Path runDirectory = Files.createDirectory(folder);
+    Path criu = folder.resolve("criu");
+    Files.writeString(criu, "#!/bin/sh\necho Version: 4.2\n");
+    Files.setPosixFilePermissions(criu, PosixFilePermissions.fromString("rwx------"));
+    Map<String, String> environment = new HashMap<>(settings);
+    environment.put("LIFEBOAT_RUN_DIR", runDirectory.toString());
+    environment.put("LIFEBOAT_RUN_BASE", folder.resolve("base").toString());
+    environment.put("LIFEBOAT_CACHE_LOCATION", folder.resolve("cache").toString());
+    environment.put("LIFEBOAT_CRIU", criu.toString());
+    Thread engine =
+        Thread.ofPlatform()
+            .unstarted(() -> Main.execute(environment, "run", "--store", url, "--", "true"));
+    try (StandInInit init = new StandInInit(runDirectory, engine)) {
+      engine.start();
+      engine.join();
+      if (!init.started()) {
+        System.err.println("the run in " + url + " was not rehearsed: see above");
+      }
     }
   }
 
@@ -75,7 +103,7 @@ public final class Training {
   private static void expect(int exitCode, String... command) {
     StringWriter output = new StringWriter();
     PrintWriter printer = new PrintWriter(output);
-    int code = new CommandLine(new Main()).setOut(printer).setErr(printer).execute(command);
+    int code = Main.line().setOut(printer).setErr(printer).execute(command);
     if (code != exitCode) {
       throw new IllegalStateException(
           String.join(" ", command) + " ended with " + code + ", not " + exitCode + ":\n" + output);

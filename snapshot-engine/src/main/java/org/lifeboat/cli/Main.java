@@ -1,6 +1,8 @@
 package org.lifeboat.cli;
 
 import java.io.IOException;
+import java.util.Map;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.lifeboat.criu.CriuException;
 import org.lifeboat.snapshot.SnapshotException;
@@ -64,11 +66,44 @@ public final class Main implements Callable<Integer> {
   }
 
   static int execute(String... args) {
-    return line().execute(args);
+    return execute(System.getenv(), args);
   }
 
-  static CommandLine line() {
-    CommandLine line = new CommandLine(new Main());
+  /**
+   * Runs the command and returns its exit code.
+   *
+   * @param environment the settings of {@code run}; all other commands take this process's own
+   */
+  public static int execute(Map<String, String> environment, String... args) {
+    Optional<RunCommand> run = RunCommand.plain(environment, args);
+    if (run.isPresent()) {
+      try {
+        return run.get().call();
+      } catch (IOException e) {
+        System.err.println("lifeboat: " + (e.getMessage() == null ? e : e.getMessage()));
+        return ExitCodes.FAILURE;
+      }
+    }
+    return line(environment).execute(args);
+  }
+
+  /** All commands. */
+  public static CommandLine line() {
+    return line(System.getenv());
+  }
+
+  private static CommandLine line(Map<String, String> environment) {
+    CommandLine line =
+        new CommandLine(
+            new Main(),
+            new CommandLine.IFactory() {
+              @Override
+              public <K> K create(Class<K> type) throws Exception {
+                return type == RunCommand.class
+                    ? type.cast(new RunCommand(environment))
+                    : CommandLine.defaultFactory().create(type);
+              }
+            });
     line.setExpandAtFiles(false); // an @file is the task's own argument
     line.setExecutionExceptionHandler((e, command, parsed) -> failed(e, command));
     line.setParameterExceptionHandler(Main::misused);

@@ -6,12 +6,16 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.Callable;
 import org.lifeboat.snapshot.Retention;
+import org.lifeboat.store.StoreUrl;
+import org.lifeboat.task.Durations;
 import org.lifeboat.task.Engine;
 import org.lifeboat.task.RunOptions;
 import picocli.CommandLine.Command;
@@ -47,6 +51,12 @@ import picocli.CommandLine.Spec;
 final class RunCommand implements Callable<Integer> {
 
   private static final Path SELF = Path.of("/proc/self");
+
+  private final Map<String, String> environment;
+
+  RunCommand(Map<String, String> environment) {
+    this.environment = environment;
+  }
 
   @Spec private CommandSpec spec;
 
@@ -102,6 +112,67 @@ final class RunCommand implements Callable<Integer> {
       description = "The command and its arguments, behind --.")
   private List<String> command = new ArrayList<>();
 
+  /**
+   * The command without picocli, which takes 100 ms to look at each option of each command, while a
+   * task waits for its start. This reads only what is beyond doubt ({@code run}, options with their
+   * values, {@code --}, a command); for anything else, and for help and complaints, it is empty,
+   * and picocli decides.
+   */
+  static Optional<RunCommand> plain(Map<String, String> environment, String... args) {
+    if (args.length == 0 || !args[0].equals("run")) {
+      return Optional.empty();
+    }
+    RunCommand run = new RunCommand(environment);
+    run.afterDump = "exit";
+    if (!run.set("--keep", environment.getOrDefault("LIFEBOAT_KEEP", "2"))) {
+      return Optional.empty();
+    }
+    Set<String> seen = new HashSet<>();
+    for (int at = 1; at < args.length; at++) {
+      String name = args[at];
+      if (name.equals("--")) {
+        run.command = List.of(args).subList(at + 1, args.length);
+        return run.store == null || run.command.isEmpty() ? Optional.empty() : Optional.of(run);
+      }
+      boolean takesValue = !name.equals("--fresh") && !name.equals("--takeover");
+      boolean isRepeated = !seen.add(name) && !name.equals("--preserve");
+      String value = takesValue && at + 1 < args.length ? args[++at] : "";
+      if (isRepeated || (takesValue && (value.isEmpty() || value.startsWith("-")))) {
+        return Optional.empty();
+      }
+      if (!run.set(name, value)) {
+        return Optional.empty();
+      }
+    }
+    return Optional.empty();
+  }
+
+  /** Sets an option; false for one that picocli is to look at. */
+  private boolean set(String name, String value) {
+    try {
+      switch (name) {
+        case "--store" -> {
+          StoreUrl.parse(value);
+          store = new StoreOption(value);
+        }
+        case "--every" -> every = Durations.parse(value);
+        case "--keep" -> keep = Integer.parseInt(value);
+        case "--preserve" -> preserve.add(Path.of(value));
+        case "--after-dump" -> afterDump = value;
+        case "--fresh" -> fresh = true;
+        case "--takeover" -> takeover = true;
+        default -> {
+          return false;
+        }
+      }
+    } catch (IllegalArgumentException e) {
+      return false;
+    }
+    return (afterDump.equals("exit") || afterDump.equals("park"))
+        && keep >= 1
+        && keep <= Retention.MAX_KEEP;
+  }
+
   @Override
   public Integer call() throws IOException {
     RunOptions.AfterDump after =
@@ -129,7 +200,20 @@ final class RunCommand implements Callable<Integer> {
             rawCommand(),
             rawEnvironment(),
             Path.of("").toAbsolutePath());
-    return Engine.run(options, System.getenv());
+    return Engine.run(options, environment);
+  }
+
+  /** What was read, for tests. */
+  @Override
+  public String toString() {
+    return String.join(
+        " ",
+        store.url().toString(),
+        String.valueOf(every),
+        preserve.toString(),
+        keep + " " + afterDump,
+        fresh + "/" + takeover,
+        command.toString());
   }
 
   /**
@@ -141,17 +225,17 @@ final class RunCommand implements Callable<Integer> {
   }
 
   /** The user's: the launcher has kept it, as its shell loses what is no shell variable's name. */
-  private static Map<String, String> rawEnvironment() throws IOException {
-    Map<String, String> environment = new LinkedHashMap<>();
-    String runDirectory = System.getenv("LIFEBOAT_RUN_DIR");
+  private Map<String, String> rawEnvironment() throws IOException {
+    Map<String, String> raw = new LinkedHashMap<>();
+    String runDirectory = environment.get("LIFEBOAT_RUN_DIR");
     boolean kept = runDirectory != null && Files.exists(Path.of(runDirectory, "environ"));
     for (String entry : fields(kept ? Path.of(runDirectory, "environ") : SELF.resolve("environ"))) {
       int equals = entry.indexOf('=');
       if (equals > 0) {
-        environment.put(entry.substring(0, equals), entry.substring(equals + 1));
+        raw.put(entry.substring(0, equals), entry.substring(equals + 1));
       }
     }
-    return environment;
+    return raw;
   }
 
   private static List<String> fields(Path file) throws IOException {

@@ -23,6 +23,12 @@ final class StoreOption {
       })
   private String url;
 
+  StoreOption() {}
+
+  StoreOption(String url) {
+    this.url = url;
+  }
+
   StoreUrl url() {
     try {
       return StoreUrl.parse(url);

@@ -88,14 +88,22 @@ public final class Baseline {
   }
 
   /**
-   * Scans the scope into a file; call it before the task starts.
+   * Scans the scope into a file; call it before the task starts. An interrupt ends it with an
+   * exception.
    *
    * @param file replaced if it exists; mode 0600
    */
   public static Baseline scan(Scope scope, Path file, Clock clock) throws FilesException {
     Instant now = clock.instant();
     try (Writer writer = new Writer(file, now, Set.of())) {
-      new Walk(scope, BytePath.ROOT, Mounts.read()).run((path, stat) -> writer.add(path, stat));
+      new Walk(scope, BytePath.ROOT, Mounts.read())
+          .run(
+              (path, stat) -> {
+                if (Thread.currentThread().isInterrupted()) {
+                  throw new FilesException("scan", path, "interrupted", "");
+                }
+                writer.add(path, stat);
+              });
       return writer.finish();
     }
   }

@@ -50,10 +50,16 @@ public final class Ownership {
    *
    * @param me the new owner
    * @param takeover take it even from an owner that lives
+   * @param opening what else changes with the take-over, in the same write
    * @return the document as it is now, with this run as its owner, and what stood there before
    * @throws SnapshotException of kind OWNED when another run owns it and lives
    */
-  public Taken take(DumpMetadata.Owner me, List<String> command, String directory, boolean takeover)
+  public Taken take(
+      DumpMetadata.Owner me,
+      List<String> command,
+      String directory,
+      boolean takeover,
+      Opening opening)
       throws StoreException, SnapshotException, InterruptedException {
     boolean waited = false;
     while (true) {
@@ -69,8 +75,8 @@ public final class Ownership {
                 directory,
                 new DumpMetadata.Task(DumpMetadata.TaskState.ACTIVE, null, clock.millis(), 1),
                 List.of());
+        first = opening.open(first);
         if (metadata.create(first)) {
-          beat(me.id(), 0);
           return new Taken(first, Optional.empty());
         }
         continue;
@@ -117,9 +123,8 @@ public final class Ownership {
           }
         }
       }
-      DumpMetadata mine = before.withOwner(before.epoch() + 1, me);
+      DumpMetadata mine = opening.open(before.withOwner(before.epoch() + 1, me));
       if (metadata.replace(found.get(), mine)) {
-        beat(me.id(), 0);
         return new Taken(mine, Optional.of(before));
       }
       log.info("another run was quicker to take {}: looking again", store.url());
@@ -164,6 +169,16 @@ public final class Ownership {
         Layout.HEARTBEAT,
         ByteBuffer.wrap((ownerId + " " + n + "\n").getBytes(StandardCharsets.UTF_8)),
         Precondition.NONE);
+  }
+
+  /** Changes a document of which the newcomer is the owner; may be called again on a newer one. */
+  @FunctionalInterface
+  public interface Opening {
+
+    /**
+     * @throws SnapshotException when the store is not to be taken: then nothing is written
+     */
+    DumpMetadata open(DumpMetadata mine) throws SnapshotException;
   }
 
   /** What {@link #take} found and made. */

@@ -92,7 +92,7 @@ public final class TaskFiles {
         List.of());
   }
 
-  /** Remembers how everything was before the task starts. */
+  /** Remembers how everything was before the task starts; ends early when it is interrupted. */
   public void scanBaseline() throws IOException {
     Baseline baseline = Baseline.scan(scope(), baselineFile, clock);
     log.debug("{} names before the start", baseline.count());

@@ -78,6 +78,9 @@ public final class Engine {
   /** How long the end waits for who asked for a checkpoint, in nanoseconds. */
   private static final long CALLERS_PATIENCE = 3_000_000_000L;
 
+  /** How old the list of files may be when the task starts, in nanoseconds. */
+  private static final long BASELINE_AGE = 1_000_000_000L;
+
   private final RunOptions options;
   private final Map<String, String> environment;
   private final Path runDirectory;
@@ -101,6 +104,9 @@ public final class Engine {
   private Retention retention;
   private Dumper dumper;
   private OwnerWatch watch;
+  private TaskFiles files;
+  private Ahead<Long> baseline;
+  private boolean anew;
   private long taskPid;
   private boolean resuming;
   private boolean busy;
@@ -209,8 +215,12 @@ public final class Engine {
     } catch (IllegalArgumentException e) {
       throw new End(ExitCodes.USAGE, "LIFEBOAT_POOL_SIZE: " + e.getMessage());
     }
-    Criu criu = Criu.find(environment);
+    Ahead<Criu> criu = Ahead.start("criu-version", () -> Criu.find(environment));
     requests = RequestLog.of(environment);
+    files = files();
+    if (!Files.exists(ownerFile())) {
+      baseline = Ahead.start("baseline", this::scanBaseline);
+    }
     store = new RetryingStore(Stores.open(options.store(), environment, requests), RETRIES);
     metadata = new MetadataStore(store, this::word, () -> MetadataStore.Pause.upTo(PATIENCE));
     ownership = new Ownership(store, metadata, clock, this::waitForSignal);
@@ -218,7 +228,7 @@ public final class Engine {
     control =
         ControlServer.listen(
             runDirectory.resolve("control.sock"), new ControlRequests(events::add));
-    begin(criu, state);
+    begin(criu.get(), state);
     while (true) {
       Event event = events.poll(untilNextSnapshot(), TimeUnit.MILLISECONDS);
       if (event == null) {
@@ -230,6 +240,38 @@ public final class Engine {
         return code.get();
       }
     }
+  }
+
+  /** Holds this run's id in the store; an engine that finds it was preceded by another. */
+  private Path ownerFile() {
+    return runDirectory.resolve("owner");
+  }
+
+  private TaskFiles files() {
+    List<Path> ours =
+        new ArrayList<>(
+            List.of(Stores.cache(environment), RunRegistry.base(environment), runDirectory));
+    requests.map(RequestLog::file).ifPresent(ours::add);
+    return new TaskFiles(
+        options.directory(),
+        options.preserve(),
+        ours,
+        options.store(),
+        environment,
+        runDirectory.resolve("baseline"),
+        clock,
+        crashPoints);
+  }
+
+  /**
+   * Lists the files as they are before the task starts. That may begin before it is known whose the
+   * store is, and whether the task is started or restored: it only reads.
+   *
+   * @return when it was over
+   */
+  private long scanBaseline() throws IOException {
+    files.scanBaseline();
+    return System.nanoTime();
   }
 
   private String word() {
@@ -259,7 +301,7 @@ public final class Engine {
   }
 
   private void begin(Criu criu, InitClient.State state) throws IOException, InterruptedException {
-    Path ownerFile = runDirectory.resolve("owner");
+    Path ownerFile = ownerFile();
     boolean again = Files.exists(ownerFile);
     String ownerId = again ? Files.readString(ownerFile).strip() : word();
     if (again && state.task() != InitClient.TaskState.NONE) {
@@ -273,6 +315,7 @@ public final class Engine {
       for (String id : state.spawned().keySet()) {
         children.end(id).join();
       }
+      baseline = Ahead.start("baseline", this::scanBaseline);
     }
     DumpMetadata.Owner me =
         new DumpMetadata.Owner(
@@ -280,7 +323,8 @@ public final class Engine {
     List<String> command = options.command().stream().map(Frames::text).toList();
     String directory = options.directory().toString();
     crashPoints.at(RunPoint.RUN_BEGUN);
-    Ownership.Taken taken = take(me, command, directory);
+    Ownership.Taken taken =
+        take(me, command, directory, document -> opened(document, command, directory));
     crashPoints.at(RunPoint.RUN_TAKEN);
     writeOwner(ownerFile, ownerId);
     crashPoints.at(RunPoint.RUN_OWNER_WRITTEN);
@@ -288,16 +332,17 @@ public final class Engine {
     dumper.clearCache();
     Folders.createPrivate(context.cache());
     busy = true;
-    worker.execute(() -> start(command, directory));
+    worker.execute(() -> start(taken.now()));
   }
 
   /** Takes the store; one that cannot be reached is tried again for {@link #PATIENCE}. */
-  private Ownership.Taken take(DumpMetadata.Owner me, List<String> command, String directory)
+  private Ownership.Taken take(
+      DumpMetadata.Owner me, List<String> command, String directory, Ownership.Opening opening)
       throws IOException, InterruptedException {
     long giveUp = System.nanoTime() + PATIENCE.toNanos();
     for (long wait = 500; ; wait = Math.min(2 * wait, 8000)) {
       try {
-        return ownership.take(me, command, directory, options.takeover());
+        return ownership.take(me, command, directory, options.takeover(), opening);
       } catch (StoreException e) {
         boolean again = e.retryable() || e.kind() == StoreException.Kind.UNKNOWN_OUTCOME;
         if (!again || System.nanoTime() > giveUp) {
@@ -333,21 +378,7 @@ public final class Engine {
 
   private void prepare(Criu criu, InitClient.State state, String ownerId, long epoch)
       throws IOException {
-    List<Path> ours =
-        new ArrayList<>(
-            List.of(Stores.cache(environment), RunRegistry.base(environment), runDirectory));
-    requests.map(RequestLog::file).ifPresent(ours::add);
     Path cache = Stores.cache(environment).resolve(RunRegistry.hash(options.store()));
-    TaskFiles files =
-        new TaskFiles(
-            options.directory(),
-            options.preserve(),
-            ours,
-            options.store(),
-            environment,
-            runDirectory.resolve("baseline"),
-            clock,
-            crashPoints);
     context =
         new Context(
             store,
@@ -462,28 +493,34 @@ public final class Engine {
 
   // ---- the worker's jobs
 
-  private void start(List<String> command, String directory) {
+  /** What the take-over makes of the document that is there. */
+  private DumpMetadata opened(DumpMetadata document, List<String> command, String directory)
+      throws SnapshotException {
+    anew = startsAnew(document, command);
+    if (!anew) {
+      return document;
+    }
+    int generation = document.task().generation() + (document.dumps().isEmpty() ? 0 : 1);
+    return document.withTask(
+        new DumpMetadata.Task(DumpMetadata.TaskState.ACTIVE, null, clock.millis(), generation),
+        command,
+        directory);
+  }
+
+  private void start(DumpMetadata document) {
     try {
-      DumpMetadata document = metadata.read().orElseThrow().document();
-      Optional<Long> restored = Optional.empty();
-      if (startsAnew(document, command)) {
-        int generation = document.task().generation() + (document.dumps().isEmpty() ? 0 : 1);
-        metadata.update(
-            context.ownerId(),
-            d ->
-                d.withTask(
-                    new DumpMetadata.Task(
-                        DumpMetadata.TaskState.ACTIVE, null, clock.millis(), generation),
-                    command,
-                    directory));
-      } else {
-        restored = new Restorer(context).restoreNewest(document);
+      if (!anew && !document.restorable().isEmpty()) {
+        baseline.cancel(); // a restore brings the list of its snapshot
       }
+      Optional<Long> restored =
+          anew ? Optional.empty() : new Restorer(context).restoreNewest(document);
       if (restored.isPresent()) {
         events.add(new Running(restored.get()));
         return;
       }
-      context.files().scanBaseline();
+      if (System.nanoTime() - baseline.get() > BASELINE_AGE) { // another run was waited for
+        files.scanBaseline();
+      }
       init.lastPid(1000);
       crashPoints.at(RunPoint.RUN_BASELINE);
       startCommand();

@@ -20,7 +20,6 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
-import org.lifeboat.store.Blob;
 import org.lifeboat.store.ObjectStore;
 
 final class OwnershipTest {
@@ -84,7 +83,7 @@ final class OwnershipTest {
 
   private Ownership.Taken take(Ownership ownership, int attempt, boolean takeover)
       throws Exception {
-    return ownership.take(me(attempt), COMMAND, "/work", takeover);
+    return ownership.take(me(attempt), COMMAND, "/work", takeover, document -> document);
   }
 
   private void assertOwned(Ownership ownership, int attempt, String word) {
@@ -111,8 +110,35 @@ final class OwnershipTest {
     assertEquals(1, taken.now().epoch());
     assertEquals(5000, taken.now().task().since());
     assertEquals("me", ownerInStore());
-    assertEquals("me 0\n", Blob.read(store, Layout.HEARTBEAT, 100).orElseThrow().text());
     assertEquals(0, waited);
+  }
+
+  @Test
+  void opensInTheSameWrite() throws Exception {
+    other(0, true);
+    String before = ownerInStore();
+    SnapshotException refused =
+        new SnapshotException(SnapshotException.Kind.OTHER_COMMAND, "another", "", null);
+    assertEquals(
+        refused,
+        assertThrows(
+            SnapshotException.class,
+            () ->
+                dead()
+                    .take(
+                        me(0),
+                        COMMAND,
+                        "/work",
+                        false,
+                        document -> {
+                          throw refused;
+                        })));
+    assertEquals(before, ownerInStore());
+    DumpMetadata taken = dead().take(me(0), COMMAND, "/work", false, DumpMetadata::released).now();
+    assertEquals(2, taken.epoch());
+    DumpMetadata stored = metadata().read().orElseThrow().document();
+    assertTrue(stored.owner().released());
+    assertEquals("me", stored.owner().id());
   }
 
   @Test
@@ -264,7 +290,12 @@ final class OwnershipTest {
                             }
                           });
                   try {
-                    ownership.take(Documents.owner(id, 0, false), COMMAND, "/work", false);
+                    ownership.take(
+                        Documents.owner(id, 0, false),
+                        COMMAND,
+                        "/work",
+                        false,
+                        document -> document);
                     return true;
                   } catch (SnapshotException e) {
                     assertEquals(SnapshotException.Kind.OWNED, e.kind());
