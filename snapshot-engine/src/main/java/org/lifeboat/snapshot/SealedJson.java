@@ -27,11 +27,14 @@ import tools.jackson.databind.node.ObjectNode;
  */
 public final class SealedJson {
 
-  private static final JsonMapper MAPPER =
-      JsonMapper.builder()
-          .enable(SerializationFeature.INDENT_OUTPUT)
-          .disable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
-          .build();
+  /** Made when it is first used: who needs only a digest has no use for it. */
+  private static final class Mapper {
+    static final JsonMapper INSTANCE =
+        JsonMapper.builder()
+            .enable(SerializationFeature.INDENT_OUTPUT)
+            .disable(DeserializationFeature.FAIL_ON_UNKNOWN_PROPERTIES)
+            .build();
+  }
 
   private static final String FIELD = "\"checksum\" : \"sha256:";
   private static final String END = "\"\n}\n";
@@ -43,15 +46,15 @@ public final class SealedJson {
 
   /** The mapper that reads and writes Lifeboat's JSON. */
   public static JsonMapper mapper() {
-    return MAPPER;
+    return Mapper.INSTANCE;
   }
 
   /** Serialises a record and seals it. */
   public static byte[] write(Object document) {
-    ObjectNode tree = (ObjectNode) MAPPER.valueToTree(document);
+    ObjectNode tree = (ObjectNode) Mapper.INSTANCE.valueToTree(document);
     tree.remove("checksum");
     tree.put("checksum", "sha256:");
-    String text = MAPPER.writeValueAsString(tree);
+    String text = Mapper.INSTANCE.writeValueAsString(tree);
     int at = text.lastIndexOf(FIELD);
     String sealed = text.substring(0, at);
     String digest = sha256(sealed.getBytes(StandardCharsets.UTF_8));
@@ -74,7 +77,7 @@ public final class SealedJson {
       throws SnapshotException {
     checkSeal(bytes, what);
     try {
-      JsonNode tree = MAPPER.readTree(bytes);
+      JsonNode tree = Mapper.INSTANCE.readTree(bytes);
       long format = tree.path("format").asLong(0);
       if (!tree.isObject() || !tree.path("format").isIntegralNumber() || format < 1) {
         throw SnapshotException.damaged(what, "it has no format version");
@@ -84,7 +87,7 @@ public final class SealedJson {
       }
       check.run(new Fields(tree));
       ((ObjectNode) tree).remove("checksum");
-      return MAPPER.treeToValue(tree, type);
+      return Mapper.INSTANCE.treeToValue(tree, type);
     } catch (Fields.FieldException e) {
       throw SnapshotException.damaged(what, "its " + e.getMessage());
     } catch (JacksonException e) {

@@ -196,6 +196,7 @@ public final class Engine {
   // ---- beginning
 
   private int loop() throws IOException, InterruptedException {
+    Ahead.start("json", DumpMetadata::prepare);
     children = new Children(event -> events.add(new FromInit(event)));
     init = InitClient.connect(runDirectory.resolve("init.sock"), children);
     InitClient.State state = init.hello();
