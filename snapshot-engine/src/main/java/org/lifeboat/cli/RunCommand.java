@@ -33,20 +33,22 @@ import picocli.CommandLine.Spec;
     description = {
       "Runs a command so that it can be saved and brought back.",
       "",
-      "The same line does both: where URL holds a snapshot of this command, the newest one that can "
-          + "be restored is brought back; where it holds none, the command is started. When a task has "
-          + "ended, that is recorded too, and the next run starts it anew.",
+      "The same line does both: where URL holds a snapshot of this command, the newest one that can"
+          + " be restored is brought back; where it holds none, the command is started. When a task"
+          + " has ended, that is recorded too, and the next run starts it anew.",
       ""
     },
     footer = {
       "",
-      "What is saved: the memory of the command and all its children, and the files that it changed "
-          + "or has open: below the working directory, /tmp, /var/tmp, /dev/shm, $TMPDIR and --preserve.",
+      "What is saved: the memory of the command and all its children, and the files that it changed"
+          + " or has open: below the working directory, /tmp, /var/tmp, /dev/shm, $TMPDIR and"
+          + " --preserve.",
       "",
-      "Settings (environment): LIFEBOAT_CACHE_LOCATION (default /var/cache/lifeboat), "
-          + "LIFEBOAT_POOL_SIZE (memory for a dump, default 256m), LIFEBOAT_CRIU (the criu to use), "
-          + "LIFEBOAT_LOG_LEVEL (error, warn, info, debug), LIFEBOAT_REQUEST_LOG (a file for a line of "
-          + "JSON per request to the store); for s3:// the AWS variables and AWS_ENDPOINT_URL_S3."
+      "Settings (environment): LIFEBOAT_CACHE_LOCATION (default /var/cache/lifeboat),"
+          + " LIFEBOAT_POOL_SIZE (memory for a dump, default 256m), LIFEBOAT_CRIU (the criu to"
+          + " use), LIFEBOAT_LOG_LEVEL (error, warn, info, debug), LIFEBOAT_REQUEST_LOG (a file for"
+          + " a line of JSON per request to the store); for s3:// the AWS variables and"
+          + " AWS_ENDPOINT_URL_S3."
     })
 final class RunCommand implements Callable<Integer> {
 
@@ -67,8 +69,8 @@ final class RunCommand implements Callable<Integer> {
       paramLabel = "DURATION",
       converter = DurationConverter.class,
       description =
-          "Take a snapshot that often, as in 5m, without stopping the task: a machine that is lost without"
-              + " any notice then costs that much at the most.")
+          "Take a snapshot that often, as in 5m, without stopping the task: a machine that is lost"
+              + " without any notice then costs that much at the most.")
   private Duration every;
 
   @Option(
@@ -76,8 +78,8 @@ final class RunCommand implements Callable<Integer> {
       paramLabel = "N",
       defaultValue = "${env:LIFEBOAT_KEEP:-2}",
       description =
-          "How many snapshots stay in the store while the task lives, the newest ones (default 2, or"
-              + " LIFEBOAT_KEEP; 1 to "
+          "How many snapshots stay in the store while the task lives, the newest ones (default 2,"
+              + " or LIFEBOAT_KEEP; 1 to "
               + Retention.MAX_KEEP
               + "). One that turned out to be damaged does not count.")
   private int keep;
@@ -94,8 +96,8 @@ final class RunCommand implements Callable<Integer> {
       paramLabel = "exit|park",
       defaultValue = "exit",
       description =
-          "What to do when the task was saved and stopped: exit with code 75 (the default), or stay until"
-              + " the machine is gone.")
+          "What to do when the task was saved and stopped: exit with code 75 (the default), or stay"
+              + " until the machine is gone.")
   private String afterDump;
 
   @Option(names = "--fresh", description = "Start the command anew, whatever snapshots there are.")
@@ -156,7 +158,7 @@ final class RunCommand implements Callable<Integer> {
           store = new StoreOption(value);
         }
         case "--every" -> every = Durations.parse(value);
-        case "--keep" -> keep = Integer.parseInt(value);
+        case "--keep" -> keep = value.matches("[1-9]\\d{0,3}") ? Integer.parseInt(value) : 0;
         case "--preserve" -> preserve.add(Path.of(value));
         case "--after-dump" -> afterDump = value;
         case "--fresh" -> fresh = true;

@@ -97,7 +97,8 @@ public final class Ownership {
                   .reduce((a, b) -> b);
           if (!waited) {
             log.info(
-                "{} was left by a run on {} that did not end by itself: looking for {} s whether it lives",
+                "{} was left by a run on {} that did not end by itself: looking for {} s whether it"
+                    + " lives",
                 store.url(),
                 other.host(),
                 PATIENCE / 1000);

@@ -768,7 +768,8 @@ public final class Engine {
                       .released());
     } catch (StoreException | SnapshotException e) {
       log.error(
-          "the task ended with exit code {}, but that could not be recorded in {}; another run of it would go on from its newest snapshot: {}",
+          "the task ended with exit code {}, but that could not be recorded in {}; another run of"
+              + " it would go on from its newest snapshot: {}",
           code,
           options.store(),
           e.getMessage());
