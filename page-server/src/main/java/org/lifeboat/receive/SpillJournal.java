@@ -15,6 +15,7 @@ import java.util.Map;
 import java.util.Set;
 import java.util.TreeMap;
 import org.lifeboat.page.Digests;
+import org.lifeboat.store.Keys;
 
 /**
  * What another process must know to finish a spill: a text file, one fact a line, only ever
@@ -210,7 +211,7 @@ final class SpillJournal implements AutoCloseable {
       }
       int number = Integer.parseInt(words[1]);
       if (words[0].equals("pack")) {
-        state.packs.put(number, new Pack(number, decode(words[2])));
+        state.packs.put(number, new Pack(number, Keys.check(decode(words[2]))));
         return;
       }
       Pack pack = state.packs.get(number);

@@ -4,10 +4,12 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.lifeboat.snapshot.Catalog;
 import org.lifeboat.snapshot.DumpMetadata;
 import org.lifeboat.snapshot.SealedJson;
+import org.lifeboat.snapshot.SnapshotException;
 import org.lifeboat.snapshot.Verifier;
 import org.lifeboat.store.ObjectStore;
 import org.lifeboat.store.StoreUrl;
@@ -49,27 +51,58 @@ final class VerifyCommand implements Callable<Integer> {
     List<Finding> findings = new ArrayList<>();
     try (ObjectStore open = Stores.open(url, System.getenv())) {
       Catalog catalog = new Catalog(open);
-      for (DumpMetadata.Dump dump : Chosen.dumps(spec, url, catalog.metadata(), id)) {
+      List<String> lost = catalog.verifyMetadata();
+      if (!lost.isEmpty()) {
+        add(findings, new Finding(0, false, lost), out);
+      }
+      Optional<DumpMetadata> document = Optional.empty();
+      try {
+        document = catalog.metadata();
+      } catch (SnapshotException e) {
+        if (e.kind() != SnapshotException.Kind.DAMAGED) {
+          throw e;
+        }
+      }
+      if (document.isEmpty() && !lost.isEmpty()) {
+        finish(findings, out);
+        return ExitCodes.RESTORE;
+      }
+      for (DumpMetadata.Dump dump : Chosen.dumps(spec, url, document, id)) {
         List<String> damage =
             dump.manifestSha256() == null
                 ? List.of("it was never committed")
                 : new Verifier(open).verify(dump);
-        findings.add(new Finding(dump.id(), damage.isEmpty(), damage));
-        if (!json) {
-          out.println("snapshot " + dump.id() + ": " + (damage.isEmpty() ? "whole" : "DAMAGED"));
-          damage.forEach(line -> out.println("  " + line));
-          out.flush();
-        }
+        add(findings, new Finding(dump.id(), damage.isEmpty(), damage), out);
       }
     }
-    if (json) {
-      out.println(SealedJson.mapper().writeValueAsString(findings));
-    } else if (findings.isEmpty()) {
+    if (!json && findings.isEmpty()) {
       out.println("no snapshot in " + url + " can be restored");
     }
-    out.flush();
+    finish(findings, out);
     return findings.stream().allMatch(Finding::whole) ? 0 : ExitCodes.RESTORE;
   }
 
+  private void finish(List<Finding> findings, PrintWriter out) {
+    if (json) {
+      out.println(SealedJson.mapper().writeValueAsString(findings));
+    }
+    out.flush();
+  }
+
+  private void add(List<Finding> findings, Finding finding, PrintWriter out) {
+    findings.add(finding);
+    if (!json) {
+      String what = finding.dump() == 0 ? "dump_metadata" : "snapshot " + finding.dump();
+      out.println(what + ": " + (finding.whole() ? "whole" : "DAMAGED"));
+      finding.damage().forEach(line -> out.println("  " + line));
+      out.flush();
+    }
+  }
+
+  /**
+   * What was found.
+   *
+   * @param dump its number, 0 for what is known of all dumps
+   */
   private record Finding(int dump, boolean whole, List<String> damage) {}
 }

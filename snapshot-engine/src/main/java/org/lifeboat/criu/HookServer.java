@@ -6,6 +6,8 @@ import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.lifeboat.init.Frames;
@@ -25,7 +27,11 @@ public final class HookServer implements AutoCloseable {
 
   private static final Logger log = LoggerFactory.getLogger(HookServer.class);
 
+  /** CRIU asks one at a time; one that died may still be waited for. */
+  private static final int MOST = 64;
+
   private final ServerSocketChannel server;
+  private final Semaphore places = new Semaphore(MOST);
   private Handler handler;
 
   private HookServer(ServerSocketChannel server) {
@@ -57,7 +63,21 @@ public final class HookServer implements AutoCloseable {
     while (server.isOpen()) {
       try {
         SocketChannel peer = server.accept();
-        Thread.ofPlatform().daemon().name("hook").start(() -> answer(peer));
+        if (!places.tryAcquire()) {
+          peer.close(); // a hook that asks for a vote asks again
+          continue;
+        }
+        Thread.ofPlatform()
+            .daemon()
+            .name("hook")
+            .start(
+                () -> {
+                  try {
+                    answer(peer);
+                  } finally {
+                    places.release();
+                  }
+                });
       } catch (ClosedChannelException e) {
         return;
       } catch (IOException e) {
@@ -70,6 +90,11 @@ public final class HookServer implements AutoCloseable {
 
   private void answer(SocketChannel peer) {
     try (peer) {
+      Optional<String> stranger = LocalSocket.stranger(peer);
+      if (stranger.isPresent()) {
+        log.warn("refused a connection of user {} on the hook socket", stranger.get());
+        return;
+      }
       List<String> message = Frames.read(peer);
       if (message == null || message.size() < 3 || !message.getFirst().equals("hook")) {
         log.warn("a malformed message on the hook socket");

@@ -56,6 +56,7 @@ public final class Baseline {
   private static final byte[] MAGIC = {'L', 'B', 'B', 'A', 'S', 'E', '0', '1'};
   private static final int END = 0xffff;
   private static final int MAX_STICKY = 10_000_000;
+  private static final long MAX_STICKY_BYTES = 64 << 20;
 
   private final Path file;
   private final Instant instant;
@@ -255,15 +256,24 @@ public final class Baseline {
         if (!Arrays.equals(MAGIC, raw.readNBytes(MAGIC.length))) {
           throw malformed("it is not a baseline", null);
         }
-        in = new DataInputStream(new BufferedInputStream(new ZstdInputStream(raw), 1 << 16));
+        in =
+            new DataInputStream(
+                new BufferedInputStream(
+                    new ZstdInputStream(raw).setLongMax(Digests.WINDOW_LOG), 1 << 16));
         instant = readInstant();
         int n = in.readInt();
         if (n < 0 || n > MAX_STICKY) {
           throw malformed("it lists " + n + " paths", null);
         }
         Set<BytePath> paths = new HashSet<>();
+        long bytes = 0;
         for (int i = 0; i < n; i++) {
-          paths.add(path(in.readNBytes(in.readUnsignedShort())));
+          BytePath path = path(in.readNBytes(in.readUnsignedShort()));
+          bytes += path.length();
+          if (bytes > MAX_STICKY_BYTES) {
+            throw malformed("it lists more than " + MAX_STICKY_BYTES + " bytes of paths", null);
+          }
+          paths.add(path);
         }
         sticky = paths;
       } catch (IOException e) {

@@ -235,7 +235,10 @@ public final class Manifest {
         throw FilesException.of("read", file, "", e);
       }
       try {
-        in = new BufferedInputStream(new ZstdInputStream(new BufferedInputStream(raw)), 1 << 16);
+        in =
+            new BufferedInputStream(
+                new ZstdInputStream(new BufferedInputStream(raw)).setLongMax(Digests.WINDOW_LOG),
+                1 << 16);
         header = header(readLine());
       } catch (IOException e) {
         FilesException failure =

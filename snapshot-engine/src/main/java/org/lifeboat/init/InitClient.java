@@ -13,6 +13,7 @@ import java.util.Optional;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
 import java.util.function.Consumer;
+import java.util.function.Function;
 
 /**
  * Asks lifeboat-init to do what only PID 1 can or should: start the task and CRIU as its own
@@ -73,7 +74,24 @@ public final class InitClient implements AutoCloseable {
 
   /** What init knows when an engine says hello. */
   public State hello() throws InitException {
-    List<String> reply = call("hello");
+    return understand("hello", call("hello"), InitClient::state);
+  }
+
+  /** Makes sense of an answer. */
+  private static <T> T understand(
+      String verb, List<String> reply, Function<List<String>, T> meaning) throws InitException {
+    try {
+      return meaning.apply(reply);
+    } catch (IndexOutOfBoundsException | IllegalArgumentException e) {
+      throw new InitException(verb, 0, "malformed answer", e);
+    }
+  }
+
+  private static long number(String verb, List<String> reply) throws InitException {
+    return understand(verb, reply, fields -> Long.parseLong(fields.get(0)));
+  }
+
+  private static State state(List<String> reply) {
     int children = Integer.parseInt(reply.get(6));
     Map<String, Long> spawned = new HashMap<>();
     for (int i = 0; i < children; i++) {
@@ -103,7 +121,7 @@ public final class InitClient implements AutoCloseable {
     request.add(Integer.toString(environment.size()));
     environment.forEach((name, value) -> request.add(name + "=" + value));
     request.addAll(command);
-    return Long.parseLong(call("task", request).getFirst());
+    return number("task", call("task", request));
   }
 
   /**
@@ -119,7 +137,7 @@ public final class InitClient implements AutoCloseable {
     request.add(pageSocket.map(socket -> Frames.raw(socket.toString())).orElse("-"));
     request.add(Frames.raw(output.toString()));
     command.forEach(argument -> request.add(Frames.raw(argument)));
-    return Long.parseLong(call("spawn", request).getFirst());
+    return number("spawn", call("spawn", request));
   }
 
   public void signal(long pid, int signal) throws InitException {
@@ -144,7 +162,7 @@ public final class InitClient implements AutoCloseable {
 
   /** Writes out what stands in the task's pipes; returns the bytes. */
   public long drain() throws InitException {
-    return Long.parseLong(call("drain").getFirst());
+    return number("drain", call("drain"));
   }
 
   /** Lets the next process get a number above {@code pid}. */
@@ -188,7 +206,7 @@ public final class InitClient implements AutoCloseable {
       }
       throw new InitException(
           verb,
-          fields.size() > 2 ? Integer.parseInt(fields.get(2)) : 0,
+          understand(verb, fields, f -> f.size() > 2 ? Integer.parseInt(f.get(2)) : 0),
           fields.size() > 3 ? fields.get(3) : "refused",
           null);
     } catch (IOException e) {

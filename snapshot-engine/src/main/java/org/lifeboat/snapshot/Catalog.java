@@ -10,9 +10,13 @@ import org.lifeboat.store.Blob;
 import org.lifeboat.store.ObjectStore;
 import org.lifeboat.store.ObjectStore.ObjectInfo;
 import org.lifeboat.store.StoreException;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /** Reads and thins out what a store holds of snapshots, without a run. Thread-safe. */
 public final class Catalog {
+
+  private static final Logger log = LoggerFactory.getLogger(Catalog.class);
 
   private static final int MAX_MANIFEST = 256 << 20;
 
@@ -25,13 +29,30 @@ public final class Catalog {
     this.store = store;
   }
 
-  /** The document that decides what exists, or empty when nothing was ever saved here. */
+  /**
+   * The document that decides what exists, or empty when nothing was ever saved here; the copy of
+   * it where it is damaged.
+   *
+   * @throws SnapshotException of kind DAMAGED when there is no copy
+   */
   public Optional<DumpMetadata> metadata() throws StoreException, SnapshotException {
-    Optional<Blob> blob = Blob.read(store, Layout.METADATA, 64 << 20);
-    if (blob.isEmpty()) {
-      return Optional.empty();
+    MetadataCopies.Sighting seen = MetadataCopies.look(store);
+    Optional<DumpMetadata> document = seen.orThrow();
+    if (document.isPresent() && seen.damage().isPresent()) {
+      log.warn(
+          "{}: this is the copy of it, of epoch {}",
+          seen.damage().get().getMessage(),
+          document.get().epoch());
     }
-    return Optional.of(DumpMetadata.read(blob.get().bytes(), store.url().of(Layout.METADATA)));
+    return document;
+  }
+
+  /** What is wrong with the metadata or a copy of it, a line each. */
+  public List<String> verifyMetadata() throws StoreException, SnapshotException {
+    List<String> damage = new ArrayList<>();
+    MetadataCopies.look(store).damage().ifPresent(e -> damage.add(e.getMessage()));
+    damage.addAll(MetadataCopies.verify(store));
+    return damage;
   }
 
   /**
@@ -98,7 +119,10 @@ public final class Catalog {
   public long remove(int id) throws StoreException, SnapshotException {
     MetadataStore metadata =
         new MetadataStore(
-            store, () -> UUID.randomUUID().toString(), () -> MetadataStore.Pause.upTo(PATIENCE));
+            store,
+            () -> UUID.randomUUID().toString(),
+            () -> MetadataStore.Pause.upTo(PATIENCE),
+            Optional.of(new MetadataCopies(store)));
     change(
         metadata,
         id,
@@ -107,6 +131,11 @@ public final class Catalog {
                 id, dump -> dump.failed("it was removed", System.currentTimeMillis())));
     long bytes = removeObjects(id);
     change(metadata, id, document -> document.without(id));
+    try {
+      metadata.settle(PATIENCE);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
     return bytes;
   }
 

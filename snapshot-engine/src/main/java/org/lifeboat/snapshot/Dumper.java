@@ -253,7 +253,7 @@ public final class Dumper {
         for (Path dump : dumps) {
           try {
             SealedDump.discard(context, dump);
-          } catch (StoreException e) {
+          } catch (IOException e) { // the store's fault, or a journal that is damaged
             log.warn("what {} had begun to upload could not be aborted: {}", dump, e.getMessage());
           }
         }

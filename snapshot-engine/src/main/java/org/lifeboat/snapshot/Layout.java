@@ -5,9 +5,19 @@ public final class Layout {
 
   public static final String ROOT = ".fusion/dump/";
   public static final String METADATA = ROOT + "dump_metadata";
+  private static final String COPIES = ROOT + "copies/dump_metadata-";
   public static final String HEARTBEAT = ROOT + "heartbeat";
 
   private Layout() {}
+
+  /** A copy of the metadata, by the epoch of its owner. */
+  public static String copy(long epoch) {
+    return copy(Long.toString(epoch));
+  }
+
+  static String copy(String epoch) {
+    return COPIES + epoch;
+  }
 
   public static String dump(int id) {
     return ROOT + id + "/";

@@ -5,7 +5,6 @@ import java.time.Duration;
 import java.util.Optional;
 import java.util.function.Supplier;
 import java.util.function.UnaryOperator;
-import org.lifeboat.store.Blob;
 import org.lifeboat.store.ObjectStore;
 import org.lifeboat.store.Precondition;
 import org.lifeboat.store.StoreException;
@@ -30,32 +29,59 @@ public final class MetadataStore {
 
   private static final Logger log = LoggerFactory.getLogger(MetadataStore.class);
 
-  /** Bounds what is read: some 600 bytes a dump. */
-  private static final int MAX_BYTES = 64 << 20;
-
   /** How often a change is tried that a store which can be read refuses to take. */
   private static final int MAX_TRIES = 30;
 
   private final ObjectStore store;
   private final Supplier<String> nonces;
   private final Supplier<Pause> patience;
+  private final Optional<MetadataCopies> copies;
   private Current current;
+
+  /** The newest document that is known to have been the store's. */
+  private DumpMetadata known;
 
   /**
    * @param nonces gives a fresh random word at each call
    * @param patience of a change for which none is given
    */
   public MetadataStore(ObjectStore store, Supplier<String> nonces, Supplier<Pause> patience) {
+    this(store, nonces, patience, Optional.empty());
+  }
+
+  /**
+   * @param copies where a copy of each document that was written is kept
+   */
+  public MetadataStore(
+      ObjectStore store,
+      Supplier<String> nonces,
+      Supplier<Pause> patience,
+      Optional<MetadataCopies> copies) {
     this.store = store;
     this.nonces = nonces;
     this.patience = patience;
+    this.copies = copies;
   }
 
-  /** The document as it stands in the store, or empty when there was never one. */
+  /**
+   * The document as it stands in the store, or empty when there was never one. Where it is damaged
+   * or was removed this is what this process has last seen of it, unless a newer owner has left a
+   * copy, or else the newest copy.
+   *
+   * @throws SnapshotException of kind DAMAGED when there is no copy
+   */
   public synchronized Optional<Current> read() throws StoreException, SnapshotException {
-    Optional<Current> found = look();
-    current = found.orElse(null);
-    return found;
+    MetadataCopies.Sighting seen = MetadataCopies.look(store);
+    boolean mine =
+        seen.damage().isPresent()
+            && known != null
+            && seen.document().map(copy -> copy.epoch() <= known.epoch()).orElse(true);
+    Optional<DumpMetadata> document = mine ? Optional.of(known) : seen.orThrow();
+    current = document.map(d -> new Current(d, seen.version(), seen.damage())).orElse(null);
+    if (current != null) {
+      known = current.document();
+    }
+    return Optional.ofNullable(current);
   }
 
   /**
@@ -63,12 +89,28 @@ public final class MetadataStore {
    * writer.
    */
   public Optional<Current> look() throws StoreException, SnapshotException {
-    Optional<Blob> blob = Blob.read(store, Layout.METADATA, MAX_BYTES);
-    if (blob.isEmpty()) {
-      return Optional.empty();
+    MetadataCopies.Sighting seen = MetadataCopies.look(store);
+    return seen.orThrow().map(d -> new Current(d, seen.version(), seen.damage()));
+  }
+
+  /**
+   * Makes a first document where a damaged one stands, or none, and no copy tells what there was;
+   * false when somebody else did first.
+   */
+  public synchronized boolean createOver(MetadataCopies.Sighting lost, DumpMetadata first)
+      throws StoreException, SnapshotException {
+    return write(first, condition(lost.version()), patience.get());
+  }
+
+  private static Precondition condition(String version) {
+    return version.isEmpty() ? Precondition.ABSENT : Precondition.matches(version);
+  }
+
+  /** Waits until a copy of the last change is kept, or could not be. */
+  public void settle(Duration limit) throws InterruptedException {
+    if (copies.isPresent()) {
+      copies.get().settle(limit);
     }
-    DumpMetadata document = DumpMetadata.read(blob.get().bytes(), store.url().of(Layout.METADATA));
-    return Optional.of(new Current(document, blob.get().version()));
   }
 
   /** Makes the first document; false when somebody else did first. */
@@ -79,7 +121,7 @@ public final class MetadataStore {
   /** Replaces the document that was read last; false when it is not the current one any more. */
   public synchronized boolean replace(Current expected, DumpMetadata next)
       throws StoreException, SnapshotException {
-    return write(next, Precondition.matches(expected.version()), patience.get());
+    return write(next, condition(expected.version()), patience.get());
   }
 
   /**
@@ -118,7 +160,7 @@ public final class MetadataStore {
       }
       DumpMetadata next = change.apply(current.document());
       try {
-        if (write(next, Precondition.matches(current.version()), pause)) {
+        if (write(next, condition(current.version()), pause)) {
           return current.document();
         }
       } catch (StoreException e) {
@@ -156,14 +198,17 @@ public final class MetadataStore {
     try {
       ObjectStore.ObjectInfo info =
           store.put(Layout.METADATA, ByteBuffer.wrap(SealedJson.write(document)), precondition);
-      current = new Current(document, info.version());
+      written(document, info.version());
       return true;
     } catch (StoreException e) {
       switch (e.kind()) {
         case NOT_FOUND, NO_STORE, DENIED, NO_SPACE, INVALID -> throw e; // never took effect
         default -> {
           Optional<Current> now = readBack(e, patience);
-          if (now.isPresent() && now.get().document().nonce().equals(nonce)) {
+          if (now.isPresent()
+              && now.get().damage().isEmpty()
+              && now.get().document().nonce().equals(nonce)) {
+            written(document, now.get().version());
             return true;
           }
           if (e.kind() == StoreException.Kind.PRECONDITION_FAILED
@@ -174,6 +219,12 @@ public final class MetadataStore {
         }
       }
     }
+  }
+
+  private void written(DumpMetadata document, String version) {
+    current = new Current(document, version, Optional.empty());
+    known = document;
+    copies.ifPresent(c -> c.keep(document));
   }
 
   /** Reads until there is an answer, whatever the error: the answer decides about two lives. */
@@ -207,8 +258,14 @@ public final class MetadataStore {
     }
   }
 
-  /** The document and the version of the object that it was read from or written to. */
-  public record Current(DumpMetadata document, String version) {}
+  /**
+   * The document.
+   *
+   * @param version of the object {@code dump_metadata}; empty when it is missing
+   * @param damage what is wrong with that object, when the document was not read from it
+   */
+  public record Current(
+      DumpMetadata document, String version, Optional<SnapshotException> damage) {}
 
   /** Waits a little between two attempts; made anew for each change. */
   @FunctionalInterface

@@ -61,21 +61,40 @@ public final class Ownership {
       boolean takeover,
       Opening opening)
       throws StoreException, SnapshotException, InterruptedException {
+    return take(me, command, directory, takeover, false, opening);
+  }
+
+  /**
+   * As above.
+   *
+   * @param fresh whatever dumps there are is passed over: make the store anew where its metadata is
+   *     damaged or missing and there is no copy of it
+   */
+  public Taken take(
+      DumpMetadata.Owner me,
+      List<String> command,
+      String directory,
+      boolean takeover,
+      boolean fresh,
+      Opening opening)
+      throws StoreException, SnapshotException, InterruptedException {
     boolean waited = false;
     while (true) {
-      Optional<MetadataStore.Current> found = metadata.read();
+      Optional<MetadataStore.Current> found;
+      try {
+        found = metadata.read();
+      } catch (SnapshotException e) {
+        if (!fresh || e.kind() != SnapshotException.Kind.DAMAGED) {
+          throw e;
+        }
+        Optional<Taken> taken = takeLost(me, command, directory, takeover, opening);
+        if (taken.isPresent()) {
+          return taken.get();
+        }
+        continue;
+      }
       if (found.isEmpty()) {
-        DumpMetadata first =
-            new DumpMetadata(
-                DumpMetadata.FORMAT,
-                1,
-                "",
-                me,
-                command,
-                directory,
-                new DumpMetadata.Task(DumpMetadata.TaskState.ACTIVE, null, clock.millis(), 1),
-                List.of());
-        first = opening.open(first);
+        DumpMetadata first = opening.open(first(me, command, directory, List.of()));
         if (metadata.create(first)) {
           return new Taken(first, Optional.empty());
         }
@@ -83,6 +102,19 @@ public final class Ownership {
       }
       DumpMetadata before = found.get().document();
       DumpMetadata.Owner other = before.owner();
+      boolean dead = false;
+      if (found.get().damage().isPresent()) {
+        log.warn(
+            "{}: going on from the copy of it, of epoch {}",
+            found.get().damage().get().getMessage(),
+            before.epoch());
+        if (!takeover && !other.id().equals(me.id())) {
+          if (anybodyLives()) {
+            throw owned(before, "that run or a later one lives");
+          }
+          dead = true;
+        }
+      }
       if (!takeover && !other.released() && !other.id().equals(me.id())) {
         if (me.attempt() < other.attempt()) {
           throw owned(
@@ -95,7 +127,7 @@ public final class Ownership {
                   .filter(dump -> dump.state() == DumpMetadata.DumpState.DUMPING)
                   .filter(dump -> dump.epoch() == before.epoch()) // of earlier owners: torn
                   .reduce((a, b) -> b);
-          if (!waited) {
+          if (!waited && !dead) {
             log.info(
                 "{} was left by a run on {} that did not end by itself: looking for {} s whether it"
                     + " lives",
@@ -103,7 +135,7 @@ public final class Ownership {
                 other.host(),
                 PATIENCE / 1000);
           }
-          if (lives(other.id())) {
+          if (!dead && lives(other.id())) {
             if (dumping.isPresent() && !waited) {
               log.info(
                   "dump {} is under way on {}: waiting until it is committed or given up",
@@ -130,6 +162,67 @@ public final class Ownership {
       }
       log.info("another run was quicker to take {}: looking again", store.url());
     }
+  }
+
+  private DumpMetadata first(
+      DumpMetadata.Owner me,
+      List<String> command,
+      String directory,
+      List<DumpMetadata.Dump> dumps) {
+    return new DumpMetadata(
+        DumpMetadata.FORMAT,
+        1,
+        "",
+        me,
+        command,
+        directory,
+        new DumpMetadata.Task(DumpMetadata.TaskState.ACTIVE, null, clock.millis(), 1),
+        dumps);
+  }
+
+  /**
+   * Makes the store anew where nobody knows what it holds. The highest number that is there is
+   * taken by a dump that failed, so that no object of an old one is overwritten.
+   *
+   * @return empty when something has changed meanwhile
+   */
+  private Optional<Taken> takeLost(
+      DumpMetadata.Owner me,
+      List<String> command,
+      String directory,
+      boolean takeover,
+      Opening opening)
+      throws StoreException, SnapshotException, InterruptedException {
+    MetadataCopies.Sighting lost = MetadataCopies.look(store);
+    if (lost.document().isPresent() || lost.damage().isEmpty()) {
+      return Optional.empty();
+    }
+    log.warn("{}", lost.damage().get().getMessage());
+    if (!takeover && anybodyLives()) {
+      throw new SnapshotException(
+          SnapshotException.Kind.OWNED,
+          store.url() + " is in use: its heartbeat moves",
+          "stop that run first, use another --store, or take it over with --takeover",
+          null);
+    }
+    List<DumpMetadata.Dump> dumps =
+        lost.highestDump() == 0
+            ? List.of()
+            : List.of(DumpMetadata.Dump.unknown(lost.highestDump(), clock.millis()));
+    DumpMetadata first = opening.open(first(me, command, directory, dumps));
+    if (!metadata.createOver(lost, first)) {
+      return Optional.empty();
+    }
+    return Optional.of(new Taken(first, Optional.empty()));
+  }
+
+  /** Whether any run beats: of a copy it is not known whether its owner was the last one. */
+  private boolean anybodyLives() throws StoreException, InterruptedException {
+    Optional<String> before = heartbeat();
+    log.info("looking for {} s whether a run of {} lives", PATIENCE / 1000, store.url());
+    sleeper.sleep(PATIENCE);
+    Optional<String> after = heartbeat();
+    return after.isPresent() && !after.equals(before);
   }
 
   private SnapshotException owned(DumpMetadata document, String why) {
@@ -160,7 +253,15 @@ public final class Ownership {
   }
 
   private Optional<String> heartbeat() throws StoreException {
-    Optional<Blob> blob = Blob.read(store, Layout.HEARTBEAT, 4096);
+    Optional<Blob> blob;
+    try {
+      blob = Blob.read(store, Layout.HEARTBEAT, 4096);
+    } catch (StoreException e) {
+      if (e.kind() == StoreException.Kind.INVALID) {
+        return Optional.empty(); // too large to be one
+      }
+      throw e;
+    }
     return blob.map(b -> new String(b.bytes(), StandardCharsets.UTF_8).strip());
   }
 

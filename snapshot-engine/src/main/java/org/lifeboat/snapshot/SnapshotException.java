@@ -11,15 +11,22 @@ public final class SnapshotException extends IOException {
 
   private final Kind kind;
   private final String remedy;
+  private final String detail;
 
   public SnapshotException(Kind kind, String message, String remedy, Throwable cause) {
+    this(kind, message, message, remedy, cause);
+  }
+
+  private SnapshotException(
+      Kind kind, String message, String detail, String remedy, Throwable cause) {
     super(remedy.isEmpty() ? message : message + " (" + remedy + ")", cause);
     this.kind = requireNonNull(kind, "kind is null");
     this.remedy = remedy;
+    this.detail = detail;
   }
 
   static SnapshotException damaged(String what, String detail) {
-    return new SnapshotException(Kind.DAMAGED, what + ": " + detail, "", null);
+    return new SnapshotException(Kind.DAMAGED, what + ": " + detail, detail, "", null);
   }
 
   static SnapshotException newer(String what, long format, int newest) {
@@ -28,6 +35,11 @@ public final class SnapshotException extends IOException {
         what + ": its format is " + format + ", this Lifeboat reads up to " + newest,
         "use the Lifeboat that wrote it, or a newer one",
         null);
+  }
+
+  /** What is wrong, without the name of what it is wrong with. */
+  String detail() {
+    return detail;
   }
 
   public Kind kind() {

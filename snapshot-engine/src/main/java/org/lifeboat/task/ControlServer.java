@@ -10,10 +10,10 @@ import java.nio.channels.ServerSocketChannel;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Path;
+import java.util.Optional;
 import java.util.concurrent.Semaphore;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
-import jdk.net.ExtendedSocketOptions;
 import org.lifeboat.init.LocalSocket;
 import org.lifeboat.snapshot.SealedJson;
 import org.slf4j.Logger;
@@ -89,9 +89,9 @@ public final class ControlServer implements AutoCloseable {
 
   private void serve(SocketChannel peer) {
     try (peer) {
-      String user = peer.getOption(ExtendedSocketOptions.SO_PEERCRED).user().getName();
-      if (!user.equals("root") && !user.equals(System.getProperty("user.name"))) {
-        log.warn("refused a request of user {} on the control socket", user);
+      Optional<String> stranger = LocalSocket.stranger(peer);
+      if (stranger.isPresent()) {
+        log.warn("refused a request of user {} on the control socket", stranger.get());
         return;
       }
       peer.configureBlocking(false);
@@ -104,6 +104,9 @@ public final class ControlServer implements AutoCloseable {
         handler.handle(SealedJson.mapper().readTree(line), answers);
       } catch (JacksonException e) {
         answers.send(new Failed(true, ExitCodes.USAGE, "malformed request"));
+      } catch (RuntimeException e) {
+        log.error("a request on the control socket failed", e);
+        answers.send(new Failed(true, ExitCodes.FAILURE, "lifeboat failed: " + e));
       }
       answers.flush();
     } catch (IOException e) {

@@ -3,8 +3,6 @@ package org.lifeboat.task;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.nio.file.StandardCopyOption;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.security.SecureRandom;
 import java.time.Clock;
 import java.time.Duration;
@@ -37,6 +35,7 @@ import org.lifeboat.snapshot.DumpResult;
 import org.lifeboat.snapshot.Dumper;
 import org.lifeboat.snapshot.Folders;
 import org.lifeboat.snapshot.HostFacts;
+import org.lifeboat.snapshot.MetadataCopies;
 import org.lifeboat.snapshot.MetadataStore;
 import org.lifeboat.snapshot.Ownership;
 import org.lifeboat.snapshot.Restorer;
@@ -74,6 +73,9 @@ public final class Engine {
   private static final RetryingStore.Limits RETRIES =
       new RetryingStore.Limits(
           Duration.ofSeconds(20), Duration.ofMillis(200), Duration.ofSeconds(5));
+
+  /** How long the end waits for a copy of dump_metadata. */
+  private static final Duration COPY_PATIENCE = Duration.ofSeconds(3);
 
   /** How long the end waits for who asked for a checkpoint, in nanoseconds. */
   private static final long CALLERS_PATIENCE = 3_000_000_000L;
@@ -223,7 +225,12 @@ public final class Engine {
       baseline = Ahead.start("baseline", this::scanBaseline);
     }
     store = new RetryingStore(Stores.open(options.store(), environment, requests), RETRIES);
-    metadata = new MetadataStore(store, this::word, () -> MetadataStore.Pause.upTo(PATIENCE));
+    metadata =
+        new MetadataStore(
+            store,
+            this::word,
+            () -> MetadataStore.Pause.upTo(PATIENCE),
+            Optional.of(new MetadataCopies(store)));
     ownership = new Ownership(store, metadata, clock, this::waitForSignal);
     hooks = HookServer.listen(runDirectory.resolve("hook.sock"));
     control =
@@ -304,9 +311,9 @@ public final class Engine {
   private void begin(Criu criu, InitClient.State state) throws IOException, InterruptedException {
     Path ownerFile = ownerFile();
     boolean again = Files.exists(ownerFile);
-    String ownerId = again ? Files.readString(ownerFile).strip() : word();
+    Optional<String> written = OwnerFile.read(ownerFile);
     if (again && state.task() != InitClient.TaskState.NONE) {
-      resumeTask(criu, state, ownerId);
+      resumeTask(criu, state, written);
       resuming = false;
       return;
     }
@@ -318,6 +325,7 @@ public final class Engine {
       }
       baseline = Ahead.start("baseline", this::scanBaseline);
     }
+    String ownerId = written.orElseGet(this::word);
     DumpMetadata.Owner me =
         new DumpMetadata.Owner(
             ownerId, HostFacts.name(), state.outerPid(), attempt(), clock.millis(), false);
@@ -327,7 +335,7 @@ public final class Engine {
     Ownership.Taken taken =
         take(me, command, directory, document -> opened(document, command, directory));
     crashPoints.at(RunPoint.RUN_TAKEN);
-    writeOwner(ownerFile, ownerId);
+    OwnerFile.write(ownerFile, ownerId);
     crashPoints.at(RunPoint.RUN_OWNER_WRITTEN);
     prepare(criu, state, ownerId, taken.now().epoch());
     dumper.clearCache();
@@ -343,7 +351,8 @@ public final class Engine {
     long giveUp = System.nanoTime() + PATIENCE.toNanos();
     for (long wait = 500; ; wait = Math.min(2 * wait, 8000)) {
       try {
-        return ownership.take(me, command, directory, options.takeover(), opening);
+        return ownership.take(
+            me, command, directory, options.takeover(), options.fresh(), opening);
       } catch (StoreException e) {
         boolean again = e.retryable() || e.kind() == StoreException.Kind.UNKNOWN_OUTCOME;
         if (!again || System.nanoTime() > giveUp) {
@@ -354,16 +363,6 @@ public final class Engine {
         waitForSignal(wait);
       }
     }
-  }
-
-  /** Whole or not at all: an engine that dies here must not leave half an id. */
-  private static void writeOwner(Path file, String ownerId) throws IOException {
-    Path draft = file.resolveSibling("owner.new");
-    Files.deleteIfExists(draft);
-    Files.createFile(
-        draft, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
-    Files.writeString(draft, ownerId);
-    Files.move(draft, file, StandardCopyOption.ATOMIC_MOVE);
   }
 
   private int attempt() {
@@ -417,13 +416,18 @@ public final class Engine {
   }
 
   /** An engine died; its task did not. */
-  private void resumeTask(Criu criu, InitClient.State state, String ownerId)
+  private void resumeTask(Criu criu, InitClient.State state, Optional<String> written)
       throws IOException, InterruptedException {
     MetadataStore.Current current =
         readPatiently()
             .orElseThrow(
                 () -> new End(ExitCodes.DUMP, options.store() + " has lost its dump_metadata"));
-    if (!current.document().owner().id().equals(ownerId)) {
+    DumpMetadata.Owner owner = current.document().owner();
+    boolean ours =
+        written.isPresent()
+            ? written.get().equals(owner.id())
+            : owner.host().equals(HostFacts.name()) && owner.pid() == state.outerPid();
+    if (!ours) {
       init.killAll();
       throw new End(
           ExitCodes.DUMP,
@@ -432,7 +436,7 @@ public final class Engine {
               + ": on "
               + current.document().owner().host());
     }
-    prepare(criu, state, ownerId, current.document().epoch());
+    prepare(criu, state, owner.id(), current.document().epoch());
     taskPid = state.taskPid();
     log.info("a new engine takes over; the task (process {}) was not disturbed", taskPid);
     Optional<String> dump =
@@ -817,6 +821,7 @@ public final class Engine {
           }
         });
     attempt(failures, this::release);
+    attempt(failures, this::settle);
     crashPoints.at(RunPoint.RUN_RELEASED);
     attempt(failures, Engine::awaitCallers);
     attempt(
@@ -888,6 +893,16 @@ public final class Engine {
       if (waiting) {
         LockSupport.parkNanos(20_000_000);
       }
+    }
+  }
+
+  private void settle() {
+    try {
+      if (metadata != null) {
+        metadata.settle(COPY_PATIENCE);
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
     }
   }
 

@@ -55,7 +55,10 @@ final class OwnerWatch implements AutoCloseable {
         sleeper.sleep(Ownership.BEAT);
         if (n % LOOK_EVERY == 0) {
           Optional<MetadataStore.Current> now = metadata.look();
-          if (now.isPresent() && !now.get().document().owner().id().equals(ownerId)) {
+          // a copy may be of the owner before: this one's next change decides
+          if (now.isPresent()
+              && now.get().damage().isEmpty()
+              && !now.get().document().owner().id().equals(ownerId)) {
             lost.accept(
                 "another run has taken the store over, on " + now.get().document().owner().host());
             return;
