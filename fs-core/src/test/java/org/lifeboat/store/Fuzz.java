@@ -112,7 +112,7 @@ public final class Fuzz {
           long number = number(random);
           int size = 1 << random.nextInt(4);
           for (int i = 0; i < size && at + i < bytes.length; i++) {
-            bytes[at + i] = (byte) (number >>> 8 * i);
+            bytes[at + i] = (byte) (number >>> (8 * i));
           }
         }
         case 3 -> bytes = splice(bytes, at, length, new byte[0]);

@@ -126,13 +126,14 @@ class DumpReaderFuzzTest {
             all.set(
                 at,
                 new Sent(
-                    m.command, 0, m.pages, m.vaddr & -PAGE | random.nextInt(2), m.dst, m.body));
+                    m.command, 0, m.pages, (m.vaddr & -PAGE) | random.nextInt(2), m.dst, m.body));
         case 6 ->
             all.set(at, new Sent(m.command, 0, m.pages, m.vaddr, Fuzz.number(random), m.body));
         case 7 ->
             all.set(
                 at,
-                new Sent(m.command ^ 1 << random.nextInt(32), 0, m.pages, m.vaddr, m.dst, m.body));
+                new Sent(
+                    m.command ^ (1 << random.nextInt(32)), 0, m.pages, m.vaddr, m.dst, m.body));
         case 8 ->
             all.set(at, new Sent((int) Fuzz.number(random), 7, m.pages, m.vaddr, m.dst, m.body));
         default -> // more or fewer pages than announced

@@ -102,19 +102,21 @@ final class Fields {
 
   /** One path segment: a name that leads nowhere else. */
   String word(String field) throws FieldException {
-    String word = text(field, 1);
-    if (word.length() > 255 || word.chars().anyMatch(c -> c <= ' ' || c == '/' || c == 0x7f)) {
+    String word = node.path(field).isString() ? node.path(field).stringValue() : "";
+    if (word.isEmpty()
+        || word.length() > 255
+        || word.chars().anyMatch(c -> c <= ' ' || c == '/' || c == 0x7f)) {
       throw wrong(field, "a word");
     }
     return word;
   }
 
   String digest(String field) throws FieldException {
-    String digest = text(field, 1);
-    if (!isDigest(digest)) {
+    JsonNode value = node.path(field);
+    if (!value.isString() || !isDigest(value.stringValue())) {
       throw wrong(field, "a SHA-256 in hexadecimal");
     }
-    return digest;
+    return value.stringValue();
   }
 
   static boolean isDigest(String text) {
