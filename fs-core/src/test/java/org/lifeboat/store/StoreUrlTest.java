@@ -62,7 +62,9 @@ final class StoreUrlTest {
   void refuses(String text) {
     IllegalArgumentException e =
         assertThrows(IllegalArgumentException.class, () -> StoreUrl.parse(text));
-    assertTrue(e.getMessage().startsWith("not a store URL: " + text), e.getMessage());
+    assertTrue(
+        e.getMessage().startsWith("not a store URL: " + StoreUrl.withoutSecrets(text)),
+        e.getMessage());
   }
 
   @Test
@@ -79,5 +81,28 @@ final class StoreUrlTest {
         "open s3://bucket/x: no backend for s3://"
             + " (install the Lifeboat distribution that has it)",
         e.getMessage());
+  }
+
+  /** Where people put passwords and signatures: neither is ever printed. */
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "s3://key:hunter2@bucket/a",
+        "s3://key:hun/ter2hunter2@bucket/a",
+        "s3://hunter2@bucket",
+        "s3://bucket/a?X-Amz-Signature=hunter2",
+        "s3://bucket/a?x=1&y=2#hunter2",
+        "s3://bucket/a#hunter2",
+        "s3:key:hunter2@bucket",
+        "s3://key:hunter2@bucket/a b",
+        "http://key:hunter2@host/a?hunter2",
+        "key:hunter2@host",
+      })
+  void regression_noSecretIsInTheMessage(String text) {
+    IllegalArgumentException e =
+        assertThrows(IllegalArgumentException.class, () -> StoreUrl.parse(text));
+    for (Throwable t = e; t != null; t = t.getCause()) {
+      assertTrue(!String.valueOf(t.getMessage()).contains("hunter2"), t.getMessage());
+    }
   }
 }

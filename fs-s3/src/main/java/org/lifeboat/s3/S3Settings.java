@@ -75,15 +75,16 @@ final class S3Settings {
 
   private static URI endpoint(StoreUrl url, String name, String value) throws StoreException {
     String remedy = "set it to http://HOST:PORT or https://HOST:PORT";
+    String shown = StoreUrl.withoutSecrets(value);
     try {
       URI uri = new URI(value.contains("://") ? value : "https://" + value);
       String scheme = String.valueOf(uri.getScheme()).toLowerCase(Locale.ROOT);
       if (uri.getHost() == null || !(scheme.equals("http") || scheme.equals("https"))) {
-        throw invalid(url, name + " is " + value + ", which is no endpoint", remedy, null);
+        throw invalid(url, name + " is " + shown + ", which is no endpoint", remedy, null);
       }
       return uri;
     } catch (URISyntaxException e) {
-      throw invalid(url, name + " is " + value + ", which is no endpoint", remedy, e);
+      throw invalid(url, name + " is " + shown + ", which is no endpoint", remedy, null);
     }
   }
 

@@ -94,7 +94,7 @@ public final class Ownership {
         continue;
       }
       if (found.isEmpty()) {
-        DumpMetadata first = opening.open(first(me, command, directory, List.of()));
+        DumpMetadata first = opening.open(first(me, command, directory, 0));
         if (metadata.create(first)) {
           return new Taken(first, Optional.empty());
         }
@@ -165,10 +165,7 @@ public final class Ownership {
   }
 
   private DumpMetadata first(
-      DumpMetadata.Owner me,
-      List<String> command,
-      String directory,
-      List<DumpMetadata.Dump> dumps) {
+      DumpMetadata.Owner me, List<String> command, String directory, int lastId) {
     return new DumpMetadata(
         DumpMetadata.FORMAT,
         1,
@@ -177,12 +174,13 @@ public final class Ownership {
         command,
         directory,
         new DumpMetadata.Task(DumpMetadata.TaskState.ACTIVE, null, clock.millis(), 1),
-        dumps);
+        List.of(),
+        lastId);
   }
 
   /**
-   * Makes the store anew where nobody knows what it holds. The highest number that is there is
-   * taken by a dump that failed, so that no object of an old one is overwritten.
+   * Makes the store anew where nobody knows what it holds. New dumps get higher numbers than any
+   * that is there has, so that no object of an old one is overwritten.
    *
    * @return empty when something has changed meanwhile
    */
@@ -205,11 +203,7 @@ public final class Ownership {
           "stop that run first, use another --store, or take it over with --takeover",
           null);
     }
-    List<DumpMetadata.Dump> dumps =
-        lost.highestDump() == 0
-            ? List.of()
-            : List.of(DumpMetadata.Dump.unknown(lost.highestDump(), clock.millis()));
-    DumpMetadata first = opening.open(first(me, command, directory, dumps));
+    DumpMetadata first = opening.open(first(me, command, directory, lost.highestDump()));
     if (!metadata.createOver(lost, first)) {
       return Optional.empty();
     }

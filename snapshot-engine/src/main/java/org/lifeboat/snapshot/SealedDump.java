@@ -5,6 +5,7 @@ import java.io.InputStream;
 import java.nio.ByteBuffer;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.PosixFilePermission;
 import java.nio.file.attribute.PosixFilePermissions;
 import java.security.MessageDigest;
 import java.util.ArrayList;
@@ -13,6 +14,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
@@ -42,6 +44,8 @@ import org.lifeboat.store.Transfer;
 final class SealedDump {
 
   private static final int PARALLEL_IMAGES = 32;
+  private static final Set<PosixFilePermission> PRIVATE =
+      PosixFilePermissions.fromString("rw-------");
   private static final String MANIFEST = "manifest.json";
 
   private final Context context;
@@ -58,8 +62,7 @@ final class SealedDump {
   static SealedDump seal(Context context, Path folder, Manifest manifest) throws IOException {
     Path draft = folder.resolve(MANIFEST + ".new");
     Files.deleteIfExists(draft);
-    Files.createFile(
-        draft, PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+    Files.createFile(draft, PosixFilePermissions.asFileAttribute(PRIVATE));
     Files.write(draft, SealedJson.write(manifest));
     Files.move(draft, folder.resolve(MANIFEST));
     return new SealedDump(context, folder, manifest);
@@ -95,6 +98,7 @@ final class SealedDump {
               .filter(file -> isImage(file.getFileName().toString()))
               .sorted()
               .toList()) {
+        Files.setPosixFilePermissions(file, PRIVATE); // CRIU makes them for all, whatever the umask
         items.put(file.getFileName().toString(), item(file));
       }
     }

@@ -77,11 +77,9 @@ final class SocketsFuzzTest {
 
   @Test
   void controlSocket() throws Exception {
-    ConcurrentLinkedQueue<Engine.Event> events = new ConcurrentLinkedQueue<>();
     ControlRequests requests =
         new ControlRequests(
             event -> {
-              events.add(event);
               if (event instanceof Engine.Checkpoint c) {
                 c.reply().send(new ControlServer.Failed(true, 175, "no"));
               }
