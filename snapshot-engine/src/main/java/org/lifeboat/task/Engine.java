@@ -351,8 +351,7 @@ public final class Engine {
     long giveUp = System.nanoTime() + PATIENCE.toNanos();
     for (long wait = 500; ; wait = Math.min(2 * wait, 8000)) {
       try {
-        return ownership.take(
-            me, command, directory, options.takeover(), options.fresh(), opening);
+        return ownership.take(me, command, directory, options.takeover(), options.fresh(), opening);
       } catch (StoreException e) {
         boolean again = e.retryable() || e.kind() == StoreException.Kind.UNKNOWN_OUTCOME;
         if (!again || System.nanoTime() > giveUp) {

@@ -224,7 +224,8 @@ final class MetadataCopiesTest {
     lose(loss);
     store.delete(Layout.copy(1));
     Ownership.Taken taken =
-        ownership(metadata()).take(Documents.owner("b", 0, false), COMMAND, "/work", false, true, d -> d);
+        ownership(metadata())
+            .take(Documents.owner("b", 0, false), COMMAND, "/work", false, true, d -> d);
     assertEquals(List.of(), taken.now().restorable());
     assertEquals(3, taken.now().nextId(), "no object of an old dump is overwritten");
     assertEquals("b", sound().owner().id());
