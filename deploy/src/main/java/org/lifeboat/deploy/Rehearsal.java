@@ -65,9 +65,10 @@ final class Rehearsal {
     own();
     PageSet pages = dump();
     Path index = folder.resolve("index.again");
-    Transfer transfer = new Transfer(store, 4);
-    transfer.put("rehearsal/index", pages.indexFile(), Precondition.NONE);
-    transfer.get("rehearsal/index", index);
+    try (Transfer transfer = new Transfer(store, 4)) {
+      transfer.put("rehearsal/index", pages.indexFile(), Precondition.NONE);
+      transfer.get("rehearsal/index", index);
+    }
     Path images = Files.createDirectory(folder.resolve("images"));
     new PageRestorer(store, RestoreConfig.defaults(), RestoreObserver.NONE).restore(index, images);
     new Catalog(store).metadata();

@@ -42,7 +42,24 @@ final class Host implements AutoCloseable {
   private final List<InputStream> held = new ArrayList<>();
 
   private final List<Program> started = new ArrayList<>();
+  private final MemoryGroup memory;
   private int programs;
+
+  /** Boots a host as most tests need it. */
+  Host(String name, Path folder, Path shared) throws IOException {
+    this(name, folder, shared, Kind.USUAL);
+  }
+
+  /** The kinds of machine. */
+  enum Kind {
+    /** All that can be written is a tmpfs. */
+    USUAL,
+    /**
+     * Its processes are in a memory cgroup, see {@link #memory}; the cache, with the working
+     * directory on it, is on the disk, as memory of tmpfs counts.
+     */
+    SMALL
+  }
 
   /**
    * Boots a host.
@@ -50,26 +67,36 @@ final class Host implements AutoCloseable {
    * @param folder where what its programs print is kept
    * @param shared the folder that it sees as /media, or null
    */
-  Host(String name, Path folder, Path shared) throws IOException {
+  Host(String name, Path folder, Path shared, Kind kind) throws IOException {
     this.name = name;
     this.folder = folder;
+    this.memory = kind == Kind.SMALL ? new MemoryGroup() : null;
     Files.createDirectories(folder);
+    List<String> command = new ArrayList<>(memory == null ? List.of() : memory.enter());
+    Path disk = folder.resolve(name + ".disk");
+    if (kind == Kind.SMALL) {
+      Scene.delete(disk);
+      Files.createDirectories(disk.resolve("cache"));
+      Files.createDirectories(disk.resolve("work"));
+    }
+    command.addAll(
+        List.of(
+            "unshare",
+            "--mount",
+            "--ipc",
+            "--uts",
+            "--net",
+            "--pid",
+            "--fork",
+            "--propagation",
+            "private",
+            DEPLOY.resolve("src/test/hosts/boot.sh").toString(),
+            name,
+            DEPLOY.toString(),
+            shared == null ? "-" : shared.toString(),
+            kind == Kind.SMALL ? disk.toString() : "-"));
     ProcessBuilder boot =
-        new ProcessBuilder(
-                "unshare",
-                "--mount",
-                "--ipc",
-                "--uts",
-                "--net",
-                "--pid",
-                "--fork",
-                "--propagation",
-                "private",
-                DEPLOY.resolve("src/test/hosts/boot.sh").toString(),
-                name,
-                DEPLOY.toString(),
-                shared == null ? "-" : shared.toString())
-            .redirectError(folder.resolve(name + ".boot").toFile());
+        new ProcessBuilder(command).redirectError(folder.resolve(name + ".boot").toFile());
     holder = boot.start();
     String said = holder.inputReader().readLine();
     if (!"booted".equals(said)) {
@@ -97,6 +124,11 @@ final class Host implements AutoCloseable {
     return name;
   }
 
+  /** The cgroup of a small host. */
+  MemoryGroup memory() {
+    return java.util.Objects.requireNonNull(memory, "this host has no memory cgroup");
+  }
+
   /** The process id of its PID 1 as seen from outside. */
   long pid() {
     return pid;
@@ -120,7 +152,8 @@ final class Host implements AutoCloseable {
    */
   Program start(Map<String, String> more, List<String> unshare, List<String> command)
       throws IOException {
-    List<String> all = new ArrayList<>(enter());
+    List<String> all = new ArrayList<>(memory == null ? List.of() : memory.enter());
+    all.addAll(enter());
     all.addAll(unshare);
     all.addAll(List.of("/bin/sh", "-c", "cd " + WORK + " && exec \"$@\"", "sh"));
     all.addAll(command);
@@ -190,6 +223,15 @@ final class Host implements AutoCloseable {
     return found.getFirst();
   }
 
+  /** The processes of the host whose command lines start so: of a task, not of who starts it. */
+  List<Long> starting(String start) throws IOException {
+    return processes().entrySet().stream()
+        .filter(entry -> entry.getValue().startsWith(start))
+        .map(Map.Entry::getKey)
+        .sorted()
+        .toList();
+  }
+
   /**
    * Every socket of the host that could be reached over a network, as /proc/net has it: protocol,
    * address and state.
@@ -242,6 +284,9 @@ final class Host implements AutoCloseable {
     }
     for (InputStream namespace : held) {
       namespace.close();
+    }
+    if (memory != null) {
+      memory.close();
     }
   }
 

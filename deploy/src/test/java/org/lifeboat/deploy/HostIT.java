@@ -17,8 +17,8 @@ final class HostIT {
     Path folder = Host.DEPLOY.resolve("target/it/hosts-" + kind);
     Scene.delete(folder);
     try (Site site = new Site(kind, java.nio.file.Files.createDirectories(folder));
-        Host first = site.host("first", folder);
-        Host second = site.host("second", folder)) {
+        Host first = site.host("first", folder, Host.Kind.USUAL);
+        Host second = site.host("second", folder, Host.Kind.USUAL)) {
       for (String place :
           List.of("/tmp", "/var/tmp", "/var/cache", "/run", "/dev/shm", "/mnt/work")) {
         first.run("touch", place + "/mark");

@@ -25,18 +25,26 @@ final class Scene implements AutoCloseable {
   private final Path folder;
   private final Site site;
   private final Deque<Host> hosts = new ArrayDeque<>();
+  private int booted;
 
   /**
    * @param name of the folder below target/it where all output and the store are kept until the
    *     next run
    */
   Scene(String name, Site.Kind kind) throws IOException, InterruptedException {
+    this(name, kind, null);
+  }
+
+  /**
+   * @param size of the store's disk, or null
+   */
+  Scene(String name, Site.Kind kind, String size) throws IOException, InterruptedException {
     if (!Files.isExecutable(Host.DEPLOY.resolve("target/lifeboat/bin/lifeboat"))) {
       throw new AssertionError("there is no distribution in target/lifeboat: mvn package makes it");
     }
     folder = Host.DEPLOY.resolve("target/it").resolve(name + "-" + kind);
     delete(folder);
-    site = new Site(kind, Files.createDirectories(folder));
+    site = new Site(kind, Files.createDirectories(folder), size);
   }
 
   static void delete(Path folder) throws IOException {
@@ -62,9 +70,19 @@ final class Scene implements AutoCloseable {
 
   /** Boots a further host. */
   Host host() throws IOException, InterruptedException {
-    Host host = site.host("host" + (hosts.size() + 1), folder);
+    return host(Host.Kind.USUAL);
+  }
+
+  Host host(Host.Kind kind) throws IOException, InterruptedException {
+    Host host = site.host("host" + ++booted, folder, kind);
     hosts.push(host);
     return host;
+  }
+
+  /** Takes a host away, and checks that nothing of it is left. */
+  void drop(Host host) throws IOException {
+    hosts.remove(host);
+    host.close();
   }
 
   /** `lifeboat run` of a workload. */

@@ -30,15 +30,38 @@ final class Site implements AutoCloseable {
   private final Kind kind;
   private final Path data;
   private final Host server;
+  private final String size;
+  private Host first;
   private int cables;
 
   Site(Kind kind, Path folder) throws IOException, InterruptedException {
+    this(kind, folder, null);
+  }
+
+  /**
+   * @param size of a disk of its own, as mount(8) takes it for a tmpfs: then the objects cannot be
+   *     seen from outside, and a folder is there on the first host only; or null
+   */
+  Site(Kind kind, Path folder, String size) throws IOException, InterruptedException {
     this.kind = kind;
+    this.size = size;
     this.data = Files.createDirectories(folder.resolve("store"));
     this.server = kind == Kind.FILE ? null : new Host("cloud", folder, data);
     if (server != null) {
+      limit(server);
       startServer();
     }
+  }
+
+  private void limit(Host host) throws IOException, InterruptedException {
+    if (size != null) {
+      host.run("mount", "-t", "tmpfs", "-o", "size=" + size, "lifeboat-test", "/media");
+    }
+  }
+
+  /** Runs a shell command where the objects are: below /media. */
+  String inStore(String command) throws IOException, InterruptedException {
+    return (server == null ? first : server).run("/bin/sh", "-c", command);
   }
 
   private void startServer() throws IOException, InterruptedException {
@@ -109,11 +132,16 @@ final class Site implements AutoCloseable {
   }
 
   /** A new host that sees this store and nothing else. */
-  Host host(String name, Path folder) throws IOException, InterruptedException {
+  Host host(String name, Path folder, Host.Kind machine) throws IOException, InterruptedException {
     if (kind == Kind.FILE) {
-      return new Host(name, folder, data);
+      Host host = new Host(name, folder, data, machine);
+      if (first == null) {
+        first = host;
+        limit(host);
+      }
+      return host;
     }
-    Host host = new Host(name, folder, null);
+    Host host = new Host(name, folder, null, machine);
     int cable = ++cables;
     String net = "10.77." + cable;
     Host.command(

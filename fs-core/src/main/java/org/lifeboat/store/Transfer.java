@@ -6,6 +6,7 @@ import static java.nio.file.StandardOpenOption.READ;
 import static java.nio.file.StandardOpenOption.WRITE;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
@@ -39,19 +40,56 @@ import org.lifeboat.store.StoreException.Kind;
  * buffers is under way on virtual threads; nothing else is held in memory. The digest (1.7 GB/s)
  * bounds one file; several files go in parallel, sharing the buffers.
  *
- * <p>Thread-safe. The buffers are allocated when they are first needed and kept.
+ * <p>Thread-safe. The buffers are made when they are first needed, no larger than that, and kept
+ * until {@link #close}: memory outside the heap that waited for the garbage collector would pile up
+ * from snapshot to snapshot, as a small heap is seldom collected.
  */
-public final class Transfer {
+public final class Transfer implements AutoCloseable {
 
   /** Bytes of a part or of a ranged read: larger ones gain nothing, smaller ones cost CPU. */
   public static final int PART = 8 << 20;
 
+  /** The least buffer: most images are smaller. */
+  private static final int SMALL = 64 << 10;
+
   private final ObjectStore store;
-  private final BlockingQueue<Optional<ByteBuffer>> buffers;
+  private final BlockingQueue<Slot> buffers;
   private final int partBytes;
 
+  /** A place for a buffer, with none or one that has memory of its own. */
+  private static final class Slot {
+    private Arena arena;
+    private ByteBuffer buffer;
+
+    /** A buffer of at least that much, position 0, with that limit. */
+    ByteBuffer fit(int capacity) {
+      if (buffer == null || buffer.capacity() < capacity) {
+        free();
+        Arena larger = Arena.ofShared();
+        try {
+          buffer = larger.allocate(capacity, 4096).asByteBuffer();
+          arena = larger;
+        } finally {
+          if (arena == null) {
+            larger.close();
+          }
+        }
+      }
+      return buffer.clear().limit(capacity);
+    }
+
+    void free() {
+      if (arena != null) {
+        arena.close();
+      }
+      arena = null;
+      buffer = null;
+    }
+  }
+
   /**
-   * @param parallel how many parts are under way, over all files; each takes 8 MiB of direct memory
+   * @param parallel how many parts are under way, over all files; each takes up to 8 MiB outside
+   *     the heap
    */
   public Transfer(ObjectStore store, int parallel) {
     this(store, parallel, PART);
@@ -68,7 +106,7 @@ public final class Transfer {
     this.partBytes = partBytes;
     this.buffers = new ArrayBlockingQueue<>(parallel);
     for (int i = 0; i < parallel; i++) {
-      buffers.add(Optional.empty());
+      buffers.add(new Slot());
     }
   }
 
@@ -99,14 +137,15 @@ public final class Transfer {
     try (FileChannel in = FileChannel.open(file, READ)) {
       long size = in.size();
       if (size <= partBytes) {
-        ByteBuffer buffer = take(key, "put", partBytes);
+        Slot slot = take(key, "put");
         try {
-          fill(in, file, 0, buffer.limit((int) size));
+          ByteBuffer buffer = slot.fit(Math.max(SMALL, (int) size)).limit((int) size);
+          fill(in, file, 0, buffer);
           String actual = finish(digest, buffer);
           check("put", key, expected, actual);
           return new Stored(store.put(key, buffer, precondition), actual);
         } finally {
-          give(buffer);
+          give(slot);
         }
       }
       MultipartUpload upload = store.upload(key);
@@ -144,12 +183,14 @@ public final class Transfer {
     try (Window<Boolean> window = new Window<>(upload.key(), "put", sent -> {})) {
       int number = 0;
       for (long offset = 0; offset < size; offset += length) {
-        ByteBuffer buffer = take(upload.key(), "put", length);
+        Slot slot = take(upload.key(), "put");
+        ByteBuffer buffer;
         try {
-          fill(in, file, offset, buffer.limit((int) Math.min(length, size - offset)));
+          buffer = slot.fit(length).limit((int) Math.min(length, size - offset));
+          fill(in, file, offset, buffer);
           digest.update(buffer.duplicate());
         } catch (Throwable e) {
-          give(buffer);
+          give(slot);
           throw e;
         }
         int part = ++number;
@@ -159,7 +200,7 @@ public final class Transfer {
                 upload.part(part, buffer);
                 return true;
               } finally {
-                give(buffer);
+                give(slot);
               }
             });
         while (window.oldestIsDone()) {
@@ -226,11 +267,12 @@ public final class Transfer {
   }
 
   /** A range under way: the object as it was seen, and the bytes between position and limit. */
-  private record Range(ObjectInfo info, ByteBuffer buffer) {}
+  private record Range(ObjectInfo info, Slot slot, ByteBuffer buffer) {}
 
   private Stored receive(String key, OptionalLong size, FileChannel out) throws IOException {
     MessageDigest digest = sha256();
-    Range first = fetch(key, 0, take(key, "get", partBytes));
+    int expected = Math.clamp(size.orElse(partBytes), SMALL, partBytes);
+    Range first = fetch(key, 0, take(key, "get"), expected);
     ObjectInfo info = first.info;
     long done = 0;
     try {
@@ -247,23 +289,21 @@ public final class Transfer {
       done = first.buffer.remaining();
       FileStore.write(out, 0, first.buffer);
     } finally {
-      give(first.buffer);
+      give(first.slot);
     }
-    try (Window<Range> window = new Window<>(key, "get", range -> give(range.buffer))) {
+    try (Window<Range> window = new Window<>(key, "get", range -> give(range.slot))) {
       long asked = done;
       while (done < info.size()) {
         // buffers are taken here, in order: so the oldest range always has one, and files that
         // share them can't wait for each other in a circle
         while (asked < info.size()) {
-          Optional<ByteBuffer> free =
-              window.isEmpty() ? Optional.of(take(key, "get", partBytes)) : takeIfFree(partBytes);
-          if (free.isEmpty()) {
+          Slot free = window.isEmpty() ? take(key, "get") : buffers.poll();
+          if (free == null) {
             break;
           }
           int length = (int) Math.min(partBytes, info.size() - asked);
           long from = asked;
-          ByteBuffer buffer = free.get().limit(length);
-          window.submit(() -> fetch(key, from, buffer));
+          window.submit(() -> fetch(key, from, free, length));
           asked += length;
         }
         Range range = window.next();
@@ -282,7 +322,7 @@ public final class Transfer {
           FileStore.write(out, done, range.buffer);
           done += length;
         } finally {
-          give(range.buffer);
+          give(range.slot);
         }
       }
     }
@@ -290,12 +330,13 @@ public final class Transfer {
   }
 
   /** When it fails it gives the buffer back itself. */
-  private Range fetch(String key, long offset, ByteBuffer buffer) throws StoreException {
+  private Range fetch(String key, long offset, Slot slot, int length) throws StoreException {
     try {
+      ByteBuffer buffer = slot.fit(length);
       ObjectInfo info = store.get(key, offset, buffer);
-      return new Range(info, buffer.flip());
+      return new Range(info, slot, buffer.flip());
     } catch (Throwable e) {
-      give(buffer);
+      give(slot);
       throw e;
     }
   }
@@ -318,34 +359,24 @@ public final class Transfer {
     }
   }
 
-  private ByteBuffer take(String key, String operation, int capacity) throws StoreException {
+  private Slot take(String key, String operation) throws StoreException {
     try {
-      return fit(buffers.take(), capacity);
+      return buffers.take();
     } catch (InterruptedException e) {
       throw interrupted(key, operation, e);
     }
   }
 
-  private Optional<ByteBuffer> takeIfFree(int capacity) {
-    Optional<ByteBuffer> free = buffers.poll();
-    return free == null ? Optional.empty() : Optional.of(fit(free, capacity));
+  private void give(Slot slot) {
+    buffers.add(slot);
   }
 
-  private ByteBuffer fit(Optional<ByteBuffer> slot, int capacity) {
-    ByteBuffer buffer = slot.orElse(null);
-    if (buffer == null || buffer.capacity() < capacity) {
-      try {
-        buffer = ByteBuffer.allocateDirect(capacity);
-      } catch (Throwable e) {
-        buffers.add(slot);
-        throw e;
-      }
+  /** Gives the memory back; nothing may be under way, and nothing is possible afterwards. */
+  @Override
+  public void close() {
+    for (Slot slot = buffers.poll(); slot != null; slot = buffers.poll()) {
+      slot.free();
     }
-    return buffer.clear().limit(capacity);
-  }
-
-  private void give(ByteBuffer buffer) {
-    buffers.add(Optional.of(buffer));
   }
 
   private StoreException interrupted(String key, String operation, InterruptedException e) {

@@ -153,6 +153,36 @@ public final class Libc {
     return CALL != null;
   }
 
+  private static final int M_MMAP_THRESHOLD = -3;
+
+  /**
+   * From now on blocks of memory of at least this size go back to the system as soon as they are
+   * freed. Without it glibc, once 8 MiB were freed, keeps all blocks up to that size in its heaps,
+   * where they add up. Does nothing where the C library has no such setting.
+   *
+   * @param least in bytes, up to 32 MiB
+   */
+  @SuppressWarnings("restricted")
+  public static void returnFreedBlocks(int least) {
+    Linker linker = Linker.nativeLinker();
+    Optional<MemorySegment> mallopt = linker.defaultLookup().find("mallopt");
+    if (mallopt.isPresent()) {
+      try {
+        int done =
+            (int)
+                linker
+                    .downcallHandle(
+                        mallopt.get(), FunctionDescriptor.of(JAVA_INT, JAVA_INT, JAVA_INT))
+                    .invokeExact(M_MMAP_THRESHOLD, least);
+        if (done != 1) {
+          throw new IllegalArgumentException("mallopt refuses " + least);
+        }
+      } catch (Throwable e) {
+        throw impossible(e);
+      }
+    }
+  }
+
   /** Links what reading files will need, before somebody waits for that; true. */
   public static boolean prepareReading() {
     return Transfer.CALL != null;

@@ -203,9 +203,12 @@ public final class Dumper {
       Optional<SealedDump> sealed = isFinal ? Optional.empty() : SealedDump.find(context, id);
       if (sealed.isPresent()) {
         log.info("dump {} was sealed when the engine died: its upload goes on", id);
-        sealed.get().resumePacks(UPLOADS);
+        MemoryBudget memory = MemoryBudget.now(context.memory());
+        sealed.get().resumePacks(memory.transfers());
         sealed.get().requirePacks();
-        sealed.get().upload(new Transfer(context.store(), UPLOADS));
+        try (Transfer transfer = new Transfer(context.store(), memory.transfers())) {
+          sealed.get().upload(transfer);
+        }
         DumpMetadata.Dump done =
             sealed.get().commit(false, MetadataStore.Pause.upTo(COMMIT_PATIENCE));
         Folders.delete(SealedDump.folder(context, id));
@@ -329,6 +332,7 @@ public final class Dumper {
     private Path images;
     private Path logFile;
     private PageReceiver receiver;
+    private MemoryBudget memory;
     private Transfer transfer;
     private Optional<SpillSink> pageSpill = Optional.empty();
     private Optional<SpillSink> fileSpill = Optional.empty();
@@ -337,6 +341,7 @@ public final class Dumper {
     private PageSet pages;
     private SealedDump sealed;
     private long shippedSize;
+    private boolean logIsMissing;
     private long shippedAt = System.nanoTime();
     private volatile String phase = "freezing";
     private volatile String givenUp;
@@ -374,6 +379,7 @@ public final class Dumper {
 
     private DumpResult attempt() throws IOException, InterruptedException {
       takeCensus();
+      context.files().prepare();
       context.crashPoints().at(DumpPoint.DUMP_UNKNOWN);
       begin();
       context.crashPoints().at(DumpPoint.DUMP_BEGUN);
@@ -381,7 +387,11 @@ public final class Dumper {
       images = folder.resolve("images");
       Folders.createPrivate(images);
       logFile = folder.resolve("dump_" + id + ".log");
-      transfer = new Transfer(context.store(), UPLOADS);
+      memory = MemoryBudget.now(context.memory());
+      transfer = new Transfer(context.store(), memory.transfers());
+      if (request.leaveRunning()) {
+        CacheDisk.warnOfTmpfs(context.cache(), "dump " + id, expectedBytes);
+      }
       Files.deleteIfExists(pageSocket());
       pageSpill = spill("pages");
       fileSpill = spill("files");
@@ -390,7 +400,7 @@ public final class Dumper {
       try (PageReceiver opened =
           PageReceiver.open(
               new ReceiverConfig(
-                  context.memory(),
+                  memory.pool(),
                   Math.max(1, Runtime.getRuntime().availableProcessors()),
                   UPLOADS,
                   new AdaptiveCodec(),
@@ -519,7 +529,8 @@ public final class Dumper {
     private Optional<SpillSink> spill(String kind) throws IOException {
       return request.leaveRunning()
           ? Optional.of(
-              new SpillSink(context.store(), names(kind), folder.resolve(kind), UPLOADS / 2))
+              new SpillSink(
+                  context.store(), names(kind), folder.resolve(kind), memory.transfers() / 2))
           : Optional.empty();
     }
 
@@ -641,7 +652,10 @@ public final class Dumper {
       phase = "files";
       // the tree has gone on since the census before the freeze: children have ended and begun
       tree = Census.take().living(root);
-      captured = context.files().capture(tree, fileSink, folder.resolve("files.manifest"));
+      captured =
+          context
+              .files()
+              .capture(tree, fileSink, memory.fileParts(), folder.resolve("files.manifest"));
       context.crashPoints().at(DumpPoint.DUMP_FILES_CAPTURED);
       checkNotGivenUp();
       phase = "uploading";
@@ -775,7 +789,9 @@ public final class Dumper {
         if (Files.exists(logFile)) {
           transfer.put(Layout.dump(id) + "dump_" + id + ".log", logFile, Precondition.NONE);
         }
+        logIsMissing = false;
       } catch (IOException e) {
+        logIsMissing = true;
         log.warn("the log of dump {} could not be stored: {}", id, e.getMessage());
       }
     }
@@ -830,6 +846,7 @@ public final class Dumper {
     }
 
     private DumpResult failed() {
+      failure = CacheDisk.explained(context.cache(), "dump " + id, failure);
       Exception cause = failure;
       boolean ownerLost = ownerLost();
       String why =
@@ -840,9 +857,17 @@ public final class Dumper {
       if (id > 0 && !ownerLost && stage.get() != Stage.COMMITTED) {
         boolean interrupted = Thread.interrupted();
         context.crashPoints().at(DumpPoint.DUMP_FAILING);
+        giveUpSinks(); // first: the store may be full of what they hold
         recorded = fail(id, why);
+        if (!recorded && storeIsFull(cause) && stage.get() != Stage.COMMITTING) {
+          removeWhatFillsTheStore();
+          recorded = fail(id, why);
+        }
         if (recorded) {
           context.crashPoints().at(DumpPoint.DUMP_FAILED);
+        }
+        if (logIsMissing) {
+          putLog();
         }
         if (interrupted) {
           Thread.currentThread().interrupt();
@@ -850,6 +875,45 @@ public final class Dumper {
       }
       return DumpResult.failure(
           id, request.leaveRunning(), why, ownerLost, (System.nanoTime() - start) / 1_000_000);
+    }
+
+    private static boolean storeIsFull(Throwable failure) {
+      for (Throwable cause = failure; cause != null; cause = cause.getCause()) {
+        if (cause instanceof StoreException e && e.kind() == StoreException.Kind.NO_SPACE) {
+          return true;
+        }
+      }
+      return false;
+    }
+
+    /** Its commit was never tried, so nobody will read its objects, recorded or not. */
+    private void removeWhatFillsTheStore() {
+      try {
+        if (pageSpill.isPresent()) {
+          pageSpill.get().close();
+        }
+        if (fileSpill.isPresent()) {
+          fileSpill.get().close();
+        }
+        SealedDump.discardPacks(context, folder);
+        new Catalog(context.store()).removeObjects(id);
+      } catch (IOException e) {
+        log.warn("the remains of dump {} could not be removed: {}", id, e.getMessage());
+      }
+    }
+
+    /** What has been begun is aborted, so that its space is free again. */
+    private void giveUpSinks() {
+      if (receiver != null) {
+        receiver.close();
+      }
+      try {
+        if (captured != null) {
+          captured.close();
+        }
+      } catch (IOException e) {
+        log.warn("while giving up dump {}: {}", id, e.getMessage());
+      }
     }
 
     private void cleanUp() {
@@ -861,6 +925,9 @@ public final class Dumper {
       try {
         if (captured != null) {
           captured.close();
+        }
+        if (transfer != null) {
+          transfer.close();
         }
         if (pageSpill.isPresent()) {
           pageSpill.get().close();

@@ -132,6 +132,14 @@ public record Manifest(
     }
   }
 
+  /** What a restore fetches but the pages, in bytes. */
+  long besidePages() {
+    return images.values().stream().mapToLong(Item::size).sum()
+        + index.size()
+        + files.size()
+        + filePack.bytes();
+  }
+
   /** An object's size in bytes and its SHA-256 in hexadecimal. */
   public record Item(long size, String sha256) {}
 
@@ -139,6 +147,10 @@ public record Manifest(
   public record FilePack(List<Pack> packs) {
     public FilePack {
       packs = List.copyOf(packs);
+    }
+
+    long bytes() {
+      return packs.stream().mapToLong(Pack::size).sum();
     }
   }
 

@@ -1,6 +1,7 @@
 package org.lifeboat.snapshot;
 
 import java.io.IOException;
+import java.lang.foreign.Arena;
 import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
@@ -29,9 +30,18 @@ final class PackFetch {
   private static final int PARALLEL = 8;
 
   private final ObjectStore store;
+  private final int parallel;
 
   PackFetch(ObjectStore store) {
+    this(store, PARALLEL);
+  }
+
+  /**
+   * @param parallel parts under way, and in memory
+   */
+  PackFetch(ObjectStore store, int parallel) {
     this.store = store;
+    this.parallel = parallel;
   }
 
   /**
@@ -45,12 +55,10 @@ final class PackFetch {
     if (pack.size() <= 0 || pack.partSize() > 64 << 20 || parts != pack.parts().size()) {
       throw SnapshotException.damaged(store.url().of(pack.key()), "its description is malformed");
     }
-    BlockingQueue<ByteBuffer> buffers = new ArrayBlockingQueue<>(PARALLEL);
-    for (int i = 0; i < Math.min(PARALLEL, parts); i++) {
-      buffers.add(ByteBuffer.allocateDirect((int) Math.min(pack.partSize(), pack.size())));
-    }
+    BlockingQueue<ByteBuffer> buffers = new ArrayBlockingQueue<>(parallel);
     List<Future<Void>> fetches = new ArrayList<>();
-    try (FileChannel out =
+    try (Arena arena = Arena.ofShared();
+        FileChannel out =
             file == null
                 ? null
                 : FileChannel.open(
@@ -59,6 +67,9 @@ final class PackFetch {
                     PosixFilePermissions.asFileAttribute(
                         PosixFilePermissions.fromString("rw-------")));
         ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
+      for (int i = 0; i < Math.min(parallel, parts); i++) {
+        buffers.add(arena.allocate(Math.min(pack.partSize(), pack.size()), 4096).asByteBuffer());
+      }
       for (int part = 0; part < parts; part++) {
         int number = part;
         fetches.add(

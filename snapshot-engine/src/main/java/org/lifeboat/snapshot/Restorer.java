@@ -27,6 +27,7 @@ import org.lifeboat.criu.CriuLog;
 import org.lifeboat.files.FilesException;
 import org.lifeboat.init.InitException;
 import org.lifeboat.init.WaitStatus;
+import org.lifeboat.page.IndexReader;
 import org.lifeboat.page.PageFormatException;
 import org.lifeboat.serve.PageRestorer;
 import org.lifeboat.serve.RestoreConfig;
@@ -50,7 +51,7 @@ public final class Restorer {
 
   private static final Logger log = LoggerFactory.getLogger(Restorer.class);
 
-  private static final int DOWNLOADS = 8;
+  private static final int DOWNLOADS = 16;
 
   /**
    * How often a restore is tried again when an id is still taken by a process that is just ending.
@@ -126,24 +127,32 @@ public final class Restorer {
     log.info("restoring snapshot {} of {}", dump.id(), context.store().url());
     Manifest manifest = catalog.manifest(dump);
     HostFacts.check(manifest.host(), HostFacts.here(context.criu().version()));
+    MemoryBudget memory = MemoryBudget.now(context.memory());
     Path folder = context.cache().resolve("restore-" + dump.id());
     Folders.delete(folder);
     Path images = folder.resolve("images");
     Folders.createPrivate(images);
+    String what = "snapshot " + dump.id();
     context.crashPoints().at(RestorePoint.RESTORE_CHOSEN);
     try {
-      fetchImages(dump.id(), manifest, images);
-      context.crashPoints().at(RestorePoint.RESTORE_IMAGES_FETCHED);
+      CacheDisk.require(context.cache(), what, manifest.besidePages());
+      CacheDisk.warnOfTmpfs(
+          context.cache(), what, manifest.besidePages() + 2 * manifest.rawBytes()); // and the task
       Path index = folder.resolve("pages.index");
-      fetch(Layout.index(dump.id()), manifest.index(), index);
-      fetchPages(index, images);
-      context.crashPoints().at(RestorePoint.RESTORE_PAGES_FETCHED);
       Path filesManifest = folder.resolve("files.manifest");
-      fetch(Layout.filesManifest(dump.id()), manifest.files(), filesManifest);
+      try (Transfer transfer = new Transfer(context.store(), memory.transfers())) {
+        fetchImages(transfer, dump.id(), manifest, images);
+        context.crashPoints().at(RestorePoint.RESTORE_IMAGES_FETCHED);
+        fetch(transfer, Layout.index(dump.id()), manifest.index(), index);
+        fetch(transfer, Layout.filesManifest(dump.id()), manifest.files(), filesManifest);
+      }
+      CacheDisk.require(context.cache(), what, pageBytes(index) + manifest.filePack().bytes());
+      fetchPages(index, images, memory);
+      context.crashPoints().at(RestorePoint.RESTORE_PAGES_FETCHED);
       List<Path> packs = new ArrayList<>();
       for (Manifest.Pack pack : manifest.filePack().packs()) {
         Path file = folder.resolve("files-" + packs.size() + ".pack");
-        new PackFetch(context.store()).fetch(pack, file);
+        new PackFetch(context.store(), memory.transfers()).fetch(pack, file);
         packs.add(file);
       }
       List<CriuImages.TreeProcess> processes;
@@ -188,15 +197,30 @@ public final class Restorer {
       context.crashPoints().at(RestorePoint.RESTORE_DONE);
       long end = System.nanoTime();
       log.info(
-          "restored snapshot {}: {} processes, {} MiB of memory; fetched in {} s, resumed {} s later",
+          "restored snapshot {}: {} processes, {} MiB of memory; fetched in {} s, resumed {} s"
+              + " later",
           dump.id(),
           manifest.processes(),
           manifest.rawBytes() >> 20,
           seconds(fetched - start),
           seconds(end - fetched));
       return pid;
+    } catch (IOException e) {
+      if (CacheDisk.explained(context.cache(), what, e) instanceof IOException explained) {
+        throw explained;
+      }
+      throw e;
     } finally {
       Folders.delete(folder);
+    }
+  }
+
+  /** What CRIU's images of the pages will take: zero pages are holes. */
+  private static long pageBytes(Path index) throws IOException {
+    try (IndexReader reader = IndexReader.open(index)) {
+      return (reader.totals().pages() - reader.totals().zeroPages()) * reader.pageSize();
+    } catch (PageFormatException e) {
+      throw new SnapshotException(SnapshotException.Kind.DAMAGED, e.getMessage(), "", e);
     }
   }
 
@@ -204,9 +228,8 @@ public final class Restorer {
     return String.format(java.util.Locale.ROOT, "%.2f", nanos / 1e9);
   }
 
-  private void fetchImages(int id, Manifest manifest, Path images)
+  private void fetchImages(Transfer transfer, int id, Manifest manifest, Path images)
       throws IOException, InterruptedException {
-    Transfer transfer = new Transfer(context.store(), DOWNLOADS);
     Semaphore places = new Semaphore(32);
     List<Future<Void>> gets = new ArrayList<>();
     try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
@@ -238,13 +261,10 @@ public final class Restorer {
     }
   }
 
-  private void fetchPages(Path index, Path images) throws IOException {
+  private void fetchPages(Path index, Path images, MemoryBudget memory) throws IOException {
     try {
       new PageRestorer(
-              context.store(),
-              new RestoreConfig(
-                  Math.max(RestoreConfig.MIN_MEMORY, context.memory()), 2 * DOWNLOADS),
-              new RestoreLog())
+              context.store(), new RestoreConfig(memory.pool(), DOWNLOADS), new RestoreLog())
           .restore(index, images);
     } catch (PageFormatException e) {
       throw new SnapshotException(SnapshotException.Kind.DAMAGED, e.getMessage(), "", e);
@@ -259,10 +279,6 @@ public final class Restorer {
           new SnapshotException(SnapshotException.Kind.DAMAGED, e.getMessage(), "", e);
       default -> e;
     };
-  }
-
-  private void fetch(String key, Manifest.Item item, Path file) throws IOException {
-    fetch(new Transfer(context.store(), 2), key, item, file);
   }
 
   private void fetch(Transfer transfer, String key, Manifest.Item item, Path file)
@@ -418,10 +434,9 @@ public final class Restorer {
   }
 
   private void putLog(int id, Path logFile) {
-    try {
+    try (Transfer transfer = new Transfer(context.store(), 2)) {
       if (Files.exists(logFile)) {
-        new Transfer(context.store(), 2)
-            .put(Layout.dump(id) + "restore_" + id + ".log", logFile, Precondition.NONE);
+        transfer.put(Layout.dump(id) + "restore_" + id + ".log", logFile, Precondition.NONE);
       }
     } catch (IOException e) {
       log.warn("the log of restore {} could not be stored: {}", id, e.getMessage());

@@ -261,12 +261,17 @@ final class SealedDump {
 
   /** What a dump that is given up had on the local disk, and began in the store. */
   static void discard(Context context, Path folder) throws IOException {
+    discardPacks(context, folder);
+    Folders.delete(folder);
+  }
+
+  /** Of that, the packs that it had spilled: nothing else holds space in the store. */
+  static void discardPacks(Context context, Path folder) throws IOException {
     for (String kind : List.of("pages", "files")) {
       Optional<Spill> spill = Spill.find(folder.resolve(kind));
       if (spill.isPresent()) {
         spill.get().discard(context.store());
       }
     }
-    Folders.delete(folder);
   }
 }

@@ -37,9 +37,6 @@ public final class TaskFiles {
 
   private static final Logger log = LoggerFactory.getLogger(TaskFiles.class);
 
-  /** Memory for the parts of file packs, in bytes, beside that of a dump. */
-  private static final long PART_MEMORY = 32L << 20;
-
   private static final int THREADS = 2;
   private static final int UPLOADS = 4;
 
@@ -49,6 +46,7 @@ public final class TaskFiles {
   private final Path baselineFile;
   private final Clock clock;
   private final CrashPoints crashPoints;
+  private volatile Baseline baseline;
 
   /**
    * @param preserve paths that the user added to the usual ones
@@ -94,27 +92,33 @@ public final class TaskFiles {
 
   /** Remembers how everything was before the task starts; ends early when it is interrupted. */
   public void scanBaseline() throws IOException {
-    Baseline baseline = Baseline.scan(scope(), baselineFile, clock);
+    baseline = Baseline.scan(scope(), baselineFile, clock);
     log.debug("{} names before the start", baseline.count());
   }
 
   /**
-   * Captures the files of this instant; the tree must be frozen.
+   * Has the baseline ready for a capture, so that no frozen task waits for that: after an engine
+   * died, it is read from its file, whose every byte is checked.
+   */
+  void prepare() throws IOException {
+    if (baseline == null) {
+      baseline = Baseline.load(baselineFile);
+    }
+  }
+
+  /**
+   * Captures the files of this instant; the tree must be frozen, and all be {@link #prepare}d.
    *
    * @param sink where the packs go; closed with what is returned
+   * @param partMemory for the parts of file packs, in bytes
    * @param manifest the file to write
    */
-  Captured capture(Set<Long> tree, PartSink sink, Path manifest) throws IOException {
-    PackWriter packs = new PackWriter(sink, PART_MEMORY, UPLOADS, (key, number, bytes) -> {});
+  Captured capture(Set<Long> tree, PartSink sink, long partMemory, Path manifest)
+      throws IOException {
+    PackWriter packs = new PackWriter(sink, partMemory, UPLOADS, (key, number, bytes) -> {});
     try {
       CaptureResult result =
-          new Capture(
-                  scope(),
-                  Baseline.load(baselineFile),
-                  new Appender(packs),
-                  clock,
-                  THREADS,
-                  crashPoints)
+          new Capture(scope(), baseline, new Appender(packs), clock, THREADS, crashPoints)
               .run(tree.stream().map(Long::intValue).toList(), manifest);
       for (String warning : result.warnings()) {
         log.warn("{}", warning);
@@ -153,7 +157,7 @@ public final class TaskFiles {
           done.put(),
           done.kept(),
           done.aside().size());
-      rollBack.carryBaseline(scope, baselineFile, clock);
+      baseline = rollBack.carryBaseline(scope, baselineFile, clock);
     }
   }
 

@@ -134,7 +134,9 @@ public final class Verifier {
   }
 
   private void fetch(String key, Manifest.Item item, Path file) throws IOException {
-    new Transfer(store, 4).get(key, file, item.size(), item.sha256());
+    try (Transfer transfer = new Transfer(store, 4)) {
+      transfer.get(key, file, item.size(), item.sha256());
+    }
   }
 
   /** Returns whether nothing was found. */
