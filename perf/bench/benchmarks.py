@@ -240,6 +240,7 @@ def _at_rest(here):
     ready = here / "work/ready"
     with Run(here, f"file://{here}/store", (*TASK, MIB, ready)) as run:
         run.ready(ready)
+        run.warm()
         time.sleep(3)
         engine = run.engine()
         rollup = pathlib.Path(f"/proc/{engine}/smaps_rollup").read_text()

@@ -40,6 +40,7 @@ def checkpoint(here, url, command, size, settings=None, prefix=(), least=None, v
     command = [str(word).replace("{work}", str(here / "work")) for word in command]
     with Run(here, url, command, settings, prefix) as run:
         run.ready(here / "work/ready")
+        run.warm()
         load = parts.load()
         result, engine, requests = run.checkpoint()
         if verify:

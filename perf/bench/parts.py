@@ -320,6 +320,7 @@ class Run:
             "LIFEBOAT_RUN_BASE": str(folder / "run"),
             "LIFEBOAT_CACHE_LOCATION": str(folder / "cache"),
             "LIFEBOAT_REQUEST_LOG": str(self.requests),
+            "LIFEBOAT_WARM_UP": "1ms",  # nobody wants to wait for it
             **(settings or {}),
         }
         with open(self.log, "wb") as log:
@@ -352,6 +353,16 @@ class Run:
                 if os.readlink(f"/proc/{pid}/exe") == wanted:
                     return pid
         raise Failed(f"{self.store} has no engine: {self.log.read_text()[-2000:]}")
+
+    def warm(self):
+        """Waits until the engine is as it is in a task that has run for half a minute."""
+        engine = self.engine()
+
+        def over():
+            names = (text(file).strip() for file in pathlib.Path(f"/proc/{engine}/task").glob("*/comm"))
+            return "lifeboat-warm" not in names
+
+        wait_for("the warm-up of the engine", 300, over, self.process)
 
     def ask(self, *command):
         return run([*self.prefix, lifeboat(), *command, "--store", self.store], env={**self.environment, "LIFEBOAT_REQUEST_LOG": ""})

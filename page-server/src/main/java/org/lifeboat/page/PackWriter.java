@@ -96,6 +96,11 @@ public final class PackWriter implements AutoCloseable {
     return Math.clamp(memoryBytes / PageFormat.PART_BYTES, 2, 1024);
   }
 
+  /** Has the sink begin the first pack beside what the caller does, which will surely need it. */
+  public void prepare() {
+    sink.prepare();
+  }
+
   /**
    * Copies a frame into the current part; waits while no part buffer is free.
    *

@@ -10,6 +10,12 @@ import java.nio.ByteBuffer;
 public interface PartSink {
 
   /**
+   * There will be at least one pack: begins what can be begun now, and returns at once. At most
+   * once, before {@link #begin}.
+   */
+  default void prepare() {}
+
+  /**
    * Starts a pack.
    *
    * @param number of the pack, from 0 on, ascending

@@ -149,6 +149,7 @@ public final class PageReceiver implements AutoCloseable {
       }
       threads.forEach(Thread::start);
     }
+    packs.prepare();
   }
 
   /** A stage of the line. */

@@ -13,6 +13,7 @@ import org.lifeboat.receive.ReceiveObserver;
 import org.lifeboat.receive.ReceivedPages;
 import org.lifeboat.receive.ReceiverConfig;
 import org.lifeboat.receive.UploadSink;
+import org.lifeboat.receive.WarmUp;
 import org.lifeboat.store.DiscardStore;
 
 /**
@@ -38,6 +39,9 @@ public final class DiscardReceiver {
             Integer.parseInt(args[3]),
             new AdaptiveCodec(),
             4096);
+    try (WarmUp warmUp = WarmUp.begin(Path.of(args[1]).getParent(), Duration.ZERO, Duration.ZERO)) {
+      warmUp.await(); // as in an engine whose task has run for a while
+    }
     DiscardStore store = new DiscardStore();
     try (PageReceiver receiver =
         PageReceiver.open(

@@ -649,6 +649,16 @@ public final class Dumper {
       receiver.awaitReceived(Duration.ofSeconds(60));
       context.init().drain();
       context.crashPoints().at(DumpPoint.DUMP_DRAINED);
+      try (EarlyImages early =
+          request.leaveRunning() ? null : EarlyImages.begin(transfer, id, images)) {
+        decide(early);
+      }
+    }
+
+    /**
+     * @param early the images on their way to the store; null for a leave-running dump
+     */
+    private void decide(EarlyImages early) throws IOException, InterruptedException {
       phase = "files";
       // the tree has gone on since the census before the freeze: children have ended and begun
       tree = Census.take().living(root);
@@ -661,7 +671,7 @@ public final class Dumper {
       phase = "uploading";
       pages = receiver.finish();
       context.crashPoints().at(DumpPoint.DUMP_PACKED);
-      seal();
+      seal(early == null ? SealedDump.images(images) : early.items());
       context.crashPoints().at(DumpPoint.DUMP_SEALED);
       if (!request.leaveRunning()) {
         finish();
@@ -669,7 +679,7 @@ public final class Dumper {
     }
 
     /** Fixes every byte, the tree still frozen. */
-    private void seal() throws IOException {
+    private void seal(Map<String, Manifest.Item> imageItems) throws IOException {
       List<PackInfo> filePacks = captured.packs();
       Map<String, Long> packs = new LinkedHashMap<>();
       pages.packs().forEach(pack -> packs.put(pack.key(), pack.length()));
@@ -702,7 +712,7 @@ public final class Dumper {
                   pages.storedBytes() + captured.storedBytes(),
                   captured.result().bytes(),
                   (System.nanoTime() - frozenSince) / 1000,
-                  SealedDump.images(images),
+                  imageItems,
                   new Manifest.Item(pages.indexSize(), pages.indexSha256()),
                   SealedDump.item(folder.resolve("files.manifest")),
                   packs,
@@ -726,7 +736,11 @@ public final class Dumper {
       }
       context.crashPoints().at(DumpPoint.DUMP_PACKS_STORED);
       checkNotGivenUp();
-      sealed.upload(transfer);
+      if (request.leaveRunning()) {
+        sealed.upload(transfer);
+      } else {
+        sealed.upload(transfer, Map.of()); // EarlyImages has sent them
+      }
       context.crashPoints().at(DumpPoint.DUMP_MANIFEST_STORED);
       checkNotGivenUp();
       commit();

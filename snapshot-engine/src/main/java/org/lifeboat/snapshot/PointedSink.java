@@ -10,6 +10,11 @@ import org.lifeboat.page.PartSink;
 record PointedSink(PartSink sink, CrashPoints crashPoints) implements PartSink {
 
   @Override
+  public void prepare() {
+    sink.prepare();
+  }
+
+  @Override
   public String begin(int number) throws IOException {
     String key = sink.begin(number);
     crashPoints.at(DumpPoint.DUMP_PACK_BEGUN);

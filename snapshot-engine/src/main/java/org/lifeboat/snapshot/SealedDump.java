@@ -92,17 +92,26 @@ final class SealedDump {
   /** The images that the store keeps, each with its size and digest. */
   static Map<String, Manifest.Item> images(Path images) throws IOException {
     Map<String, Manifest.Item> items = new LinkedHashMap<>();
+    for (Path file : imageFiles(images)) {
+      items.put(file.getFileName().toString(), item(file));
+    }
+    return items;
+  }
+
+  /** The files of the images, each made private: CRIU makes them for all, whatever the umask. */
+  static List<Path> imageFiles(Path images) throws IOException {
+    List<Path> files;
     try (Stream<Path> list = Files.list(images)) {
-      for (Path file :
+      files =
           list.filter(Files::isRegularFile)
               .filter(file -> isImage(file.getFileName().toString()))
               .sorted()
-              .toList()) {
-        Files.setPosixFilePermissions(file, PRIVATE); // CRIU makes them for all, whatever the umask
-        items.put(file.getFileName().toString(), item(file));
-      }
+              .toList();
     }
-    return items;
+    for (Path file : files) {
+      Files.setPosixFilePermissions(file, PRIVATE);
+    }
+    return files;
   }
 
   /** The pages and their maps are made anew from the index. */
@@ -159,10 +168,20 @@ final class SealedDump {
 
   /** Sends everything but the packs: images, index, file manifest, and the manifest last. */
   void upload(Transfer transfer) throws IOException, InterruptedException {
+    upload(transfer, manifest.images());
+  }
+
+  /**
+   * As above, for a dump whose other images are in the store.
+   *
+   * @param images that are not
+   */
+  void upload(Transfer transfer, Map<String, Manifest.Item> images)
+      throws IOException, InterruptedException {
     List<Future<Void>> puts = new ArrayList<>();
     try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
       Semaphore places = new Semaphore(PARALLEL_IMAGES);
-      for (Map.Entry<String, Manifest.Item> image : manifest.images().entrySet()) {
+      for (Map.Entry<String, Manifest.Item> image : images.entrySet()) {
         puts.add(
             executor.submit(
                 () -> {
@@ -179,13 +198,18 @@ final class SealedDump {
                   return null;
                 }));
       }
+      puts.add(
+          executor.submit(
+              () -> {
+                put(
+                    transfer,
+                    Layout.filesManifest(manifest.id()),
+                    folder.resolve("files.manifest"),
+                    manifest.files());
+                return null;
+              }));
       try {
         put(transfer, Layout.index(manifest.id()), folder.resolve("pages.index"), manifest.index());
-        put(
-            transfer,
-            Layout.filesManifest(manifest.id()),
-            folder.resolve("files.manifest"),
-            manifest.files());
         for (Future<Void> put : puts) {
           put.get();
         }

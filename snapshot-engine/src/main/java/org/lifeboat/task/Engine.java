@@ -26,6 +26,7 @@ import org.lifeboat.init.InitClient;
 import org.lifeboat.init.InitEvent;
 import org.lifeboat.init.InitException;
 import org.lifeboat.init.WaitStatus;
+import org.lifeboat.receive.WarmUp;
 import org.lifeboat.snapshot.Census;
 import org.lifeboat.snapshot.Context;
 import org.lifeboat.snapshot.DumpMetadata;
@@ -83,6 +84,15 @@ public final class Engine {
   /** How old the list of files may be when the task starts, in nanoseconds. */
   private static final long BASELINE_AGE = 1_000_000_000L;
 
+  /**
+   * How long after the start the code of dumps is compiled, while nobody waits for it; shorter
+   * tasks are spared that. LIFEBOAT_WARM_UP is another time, or {@code off}.
+   */
+  private static final Duration WARM_UP_DELAY = Duration.ofSeconds(10);
+
+  /** A fifth of a processor, for some seconds. */
+  private static final Duration WARM_UP_PAUSE = Duration.ofMillis(20);
+
   private final RunOptions options;
   private final Map<String, String> environment;
   private final Path runDirectory;
@@ -109,6 +119,7 @@ public final class Engine {
   private TaskFiles files;
   private Ahead<Long> baseline;
   private boolean anew;
+  private Optional<WarmUp> warmUp = Optional.empty();
   private long taskPid;
   private boolean resuming;
   private boolean busy;
@@ -218,6 +229,7 @@ public final class Engine {
     } catch (IllegalArgumentException e) {
       throw new End(ExitCodes.USAGE, "LIFEBOAT_POOL_SIZE: " + e.getMessage());
     }
+    Optional<Duration> warmUpDelay = warmUpDelay();
     Ahead<Criu> criu = Ahead.start("criu-version", () -> Criu.find(environment));
     requests = RequestLog.of(environment);
     files = files();
@@ -237,6 +249,7 @@ public final class Engine {
         ControlServer.listen(
             runDirectory.resolve("control.sock"), new ControlRequests(events::add));
     begin(criu.get(), state);
+    warmUp = warmUpDelay.map(delay -> WarmUp.begin(runDirectory, delay, WARM_UP_PAUSE));
     while (true) {
       Event event = events.poll(untilNextSnapshot(), TimeUnit.MILLISECONDS);
       if (event == null) {
@@ -280,6 +293,19 @@ public final class Engine {
   private long scanBaseline() throws IOException {
     files.scanBaseline();
     return System.nanoTime();
+  }
+
+  private Optional<Duration> warmUpDelay() {
+    String value = environment.getOrDefault("LIFEBOAT_WARM_UP", "");
+    try {
+      return switch (value) {
+        case "off" -> Optional.empty();
+        case "" -> Optional.of(WARM_UP_DELAY);
+        default -> Optional.of(Durations.parse(value));
+      };
+    } catch (IllegalArgumentException e) {
+      throw new End(ExitCodes.USAGE, "LIFEBOAT_WARM_UP: " + e.getMessage());
+    }
   }
 
   private String word() {
@@ -689,11 +715,13 @@ public final class Engine {
     finalDump = !request.leaveRunning();
     long root = taskPid;
     worker.execute(
-        () ->
-            events.add(
-                new SnapshotDone(
-                    dumper.dump(root, request, progress -> reply.ifPresent(r -> r.send(progress))),
-                    reply)));
+        () -> {
+          warmUp.ifPresent(WarmUp::close);
+          events.add(
+              new SnapshotDone(
+                  dumper.dump(root, request, progress -> reply.ifPresent(r -> r.send(progress))),
+                  reply));
+        });
   }
 
   private Optional<Integer> snapshotDone(SnapshotDone done)
