@@ -18,9 +18,11 @@ import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 import org.lifeboat.snapshot.Catalog;
 import org.lifeboat.snapshot.DumpMetadata;
+import org.lifeboat.snapshot.SealedJson;
 import org.lifeboat.snapshot.Verifier;
 import org.lifeboat.store.FileStore;
 import org.lifeboat.store.StoreUrl;
+import tools.jackson.databind.node.ObjectNode;
 
 /**
  * Snapshots that are damaged in the store: the older one is taken, or it is said that none is left;
@@ -306,6 +308,49 @@ final class DamageIT {
       fresh.awaitLine("^step 1 ");
       scene.finish(first, fresh, Workload.COUNTER);
       Workload.COUNTER.assertExact(STEPS, fresh);
+    }
+  }
+
+  /**
+   * A snapshot that a later version wrote is whole, but not for this one: the older one is taken.
+   */
+  @Test
+  void passesOverAManifestOfANewerFormat() throws Exception {
+    try (Scene scene = new Scene("newer-format", Site.Kind.FILE)) {
+      Host first = scene.host();
+      Program before = scene.run(first, Workload.COUNTER, STEPS);
+      before.awaitLine("^step 3 ");
+      scene.checkpoint(first, "--leave-running").expect(0);
+      before.awaitLine("^step " + (before.lines("^step ").size() + 3) + " ");
+      scene.checkpoint(first).expect(0);
+      before.expect(75);
+      first.kill();
+      Path manifest = scene.site().object(Scene.NAME, scene.keys(2, "manifest.json").getFirst());
+      ObjectNode newer = (ObjectNode) Scene.json(Files.readString(manifest));
+      newer.put("format", 2);
+      byte[] bytes = SealedJson.write(newer);
+      Files.write(manifest, bytes);
+      Path metadata = scene.site().object(Scene.NAME, ".fusion/dump/dump_metadata");
+      ObjectNode document = (ObjectNode) Scene.json(Files.readString(metadata));
+      ((ObjectNode) document.path("dumps").get(1))
+          .put("manifestSize", bytes.length)
+          .put("manifestSha256", SealedJson.sha256(bytes));
+      Files.write(metadata, SealedJson.write(document));
+
+      Host second = scene.host();
+      Program verify = scene.command(second, "verify").expect(176);
+      assertEquals(1, verify.lines("manifest.json: its format is 2").size(), verify::toString);
+      Program after = scene.run(second, Workload.COUNTER, STEPS);
+      after.awaitLine("snapshot 2 cannot be restored: .*/2/manifest.json: its format is 2, this");
+      after.awaitLine("restored snapshot 1");
+      scene.finish(second, after, Workload.COUNTER);
+      Workload.COUNTER.assertGoesOn(STEPS, before, after);
+
+      document.put("format", 2);
+      Files.write(metadata, SealedJson.write(document));
+      Program refused = scene.run(second, Workload.COUNTER, STEPS).expect(176);
+      assertEquals(1, refused.lines("dump_metadata: its format is 2").size(), refused::toString);
+      assertEquals(List.of(), refused.out());
     }
   }
 }
