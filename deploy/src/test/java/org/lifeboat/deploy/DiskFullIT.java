@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.List;
+import org.junit.jupiter.api.Tag;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
@@ -135,8 +136,19 @@ final class DiskFullIT {
   }
 
   @ParameterizedTest
-  @EnumSource
+  @EnumSource(names = {"FILE", "VERSITYGW"})
   void aStoreThatIsFull(Site.Kind kind) throws Exception {
+    fillsUp(kind);
+  }
+
+  /** It takes its time to say so. */
+  @Tag("long")
+  @Test
+  void aMinioThatIsFull() throws Exception {
+    fillsUp(Site.Kind.MINIO);
+  }
+
+  private static void fillsUp(Site.Kind kind) throws Exception {
     try (Scene scene = new Scene("store-full", kind, "24m")) {
       Host host = scene.host();
       Program run = scene.run(host, TASK);

@@ -18,7 +18,7 @@ import tools.jackson.databind.JsonNode;
 final class ShapesIT {
 
   @ParameterizedTest
-  @CsvSource({"descriptors,1000", "processes,40", "threads,60", "mappings,5000"})
+  @CsvSource({"descriptors,1000", "processes,12"})
   void inSmall(String kind, int count) throws Exception {
     moves(kind, count);
   }
@@ -26,6 +26,8 @@ final class ShapesIT {
   @Tag("long")
   @ParameterizedTest
   @CsvSource({
+    "threads,60",
+    "mappings,5000",
     "descriptors,10000",
     "processes,500",
     "threads,200",
