@@ -1,6 +1,7 @@
 package org.lifeboat.store;
 
 import java.time.Duration;
+import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.LongSupplier;
 import java.util.random.RandomGenerator;
 import org.lifeboat.store.StoreCall.Operation;
@@ -21,6 +22,10 @@ public final class RetryingStore extends AroundStore {
 
   private static final Logger log = LoggerFactory.getLogger(RetryingStore.class);
 
+  /** How often a user is told of repetitions, in nanoseconds. */
+  private static final long TELL_EVERY = 10_000_000_000L;
+
+  private final AtomicLong lastTold = new AtomicLong();
   private final Limits limits;
   private final LongSupplier nanoTime;
   private final Sleeper sleeper;
@@ -86,13 +91,24 @@ public final class RetryingStore extends AroundStore {
         if (nanoTime.getAsLong() - start + wait.toNanos() > limits.total.toNanos()) {
           throw e;
         }
-        log.info("{}; again in {} ms", e.getMessage(), wait.toMillis());
+        tell(e, wait);
         sleep(call, wait, e);
         if (call.operation() == Operation.GET) {
           call.buffer().position(position);
         }
         earlier = withoutHistory(e);
       }
+    }
+  }
+
+  /** Says it, but not with every repetition of every call: a store that is away stays so. */
+  private void tell(StoreException e, Duration wait) {
+    long now = nanoTime.getAsLong();
+    long before = lastTold.get();
+    if ((before == 0 || now - before >= TELL_EVERY) && lastTold.compareAndSet(before, now)) {
+      log.info("{}; again in {} ms", e.getMessage(), wait.toMillis());
+    } else {
+      log.debug("{}; again in {} ms", e.getMessage(), wait.toMillis());
     }
   }
 

@@ -1,6 +1,7 @@
 package org.lifeboat.s3;
 
 import java.io.IOException;
+import java.net.URI;
 import java.util.Locale;
 import java.util.Optional;
 import java.util.regex.Matcher;
@@ -26,7 +27,8 @@ import software.amazon.awssdk.services.s3.model.S3Exception;
  */
 final class S3Failures {
 
-  private static final Pattern EXPECTED_REGION = Pattern.compile("expecting '([a-z0-9-]+)'");
+  private static final Pattern EXPECTED_REGION =
+      Pattern.compile("expecting ['\"]([a-z0-9-]+)['\"]");
 
   private S3Failures() {}
 
@@ -78,14 +80,20 @@ final class S3Failures {
   }
 
   /**
+   * @param endpoint the server that was named, if one was
    * @param conditional whether it was a write with a precondition
    */
   static StoreException translate(
-      StoreUrl store, String operation, String key, boolean conditional, Throwable failure) {
+      StoreUrl store,
+      Optional<URI> endpoint,
+      String operation,
+      String key,
+      boolean conditional,
+      Throwable failure) {
     Verdict verdict =
         reply(failure)
             .map(e -> ofReply(store, e, conditional))
-            .orElseGet(() -> ofSilence(store, failure, conditional));
+            .orElseGet(() -> ofSilence(store, endpoint, failure, conditional));
     return new StoreException(
         verdict.kind,
         operation,
@@ -166,6 +174,13 @@ final class S3Failures {
             : new Verdict(Kind.NOT_FOUND, object ? "there is no such object" : words, "");
       }
       case 409 -> new Verdict(Kind.CONFLICT, "a concurrent write was under way: " + words, "");
+      case 400 ->
+          new Verdict(
+              Kind.INVALID,
+              words,
+              code.isEmpty()
+                  ? "does the endpoint speak S3, and http:// or https:// as its URL says?"
+                  : "");
       case 412 ->
           new Verdict(Kind.PRECONDITION_FAILED, "the object is there, or is another one", "");
       case 429 -> new Verdict(Kind.THROTTLED, words, "");
@@ -215,7 +230,8 @@ final class S3Failures {
         + (e.requestId() == null ? "" : " [request " + e.requestId() + "]");
   }
 
-  private static Verdict ofSilence(StoreUrl store, Throwable failure, boolean conditional) {
+  private static Verdict ofSilence(
+      StoreUrl store, Optional<URI> endpoint, Throwable failure, boolean conditional) {
     String message = "";
     boolean inputOutput = false;
     for (Throwable t = failure; t != null; t = t.getCause()) {
@@ -229,7 +245,7 @@ final class S3Failures {
             : new Verdict(Kind.UNREACHABLE, "no answer in time", "is the network up?");
       }
       if (t instanceof HttpException http) {
-        return ofConnection(store, http, conditional);
+        return ofConnection(store, endpoint, http, conditional);
       }
       inputOutput |= t instanceof IOException;
       message = t.getMessage() == null ? t.toString() : t.getMessage();
@@ -253,12 +269,17 @@ final class S3Failures {
     return new Verdict(Kind.OTHER, message, "");
   }
 
-  private static Verdict ofConnection(StoreUrl store, HttpException e, boolean conditional) {
+  private static Verdict ofConnection(
+      StoreUrl store, Optional<URI> endpoint, HttpException e, boolean conditional) {
     String name = CRT.awsErrorName(e.getErrorCode());
-    String server = "the server of bucket " + store.bucket();
+    String server =
+        endpoint.map(uri -> "the server " + uri).orElse("the server of bucket " + store.bucket());
+    boolean tls = endpoint.map(uri -> "https".equalsIgnoreCase(uri.getScheme())).orElse(true);
     if (name.contains("DNS")) {
       return new Verdict(
-          Kind.UNREACHABLE, "the host name of " + server + " has no address", "check the endpoint");
+          Kind.UNREACHABLE,
+          "the host name of " + server + " has no address",
+          "check the endpoint (AWS_ENDPOINT_URL_S3), the bucket's name, and this host's DNS");
     }
     if (name.contains("TLS") || name.contains("CERTIFICATE")) {
       return new Verdict(
@@ -284,7 +305,11 @@ final class S3Failures {
         return conditional
             ? new Verdict(Kind.UNKNOWN_OUTCOME, e.getMessage(), "read the object back")
             : new Verdict(
-                Kind.UNREACHABLE, "the connection to " + server + " broke: " + e.getMessage(), "");
+                Kind.UNREACHABLE,
+                "the connection to " + server + " broke: " + e.getMessage(),
+                tls && endpoint.isPresent() && name.equals("AWS_IO_SOCKET_CLOSED")
+                    ? "does it speak https? if not, name it with http://"
+                    : "");
     }
   }
 }

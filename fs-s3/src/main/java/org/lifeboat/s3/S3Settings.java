@@ -131,9 +131,15 @@ final class S3Settings {
     if (named.isPresent()) {
       return Region.of(named.get());
     }
-    return endpoint.isPresent()
-        ? Region.US_EAST_1
-        : new InstanceProfileRegionProvider().getRegion();
+    if (endpoint.isPresent()) {
+      return Region.US_EAST_1;
+    }
+    try {
+      return new InstanceProfileRegionProvider().getRegion();
+    } catch (SdkClientException e) {
+      throw SdkClientException.create(
+          "no region is set, and no instance metadata service tells one", e);
+    }
   }
 
   AwsCredentialsProvider credentials() {

@@ -544,7 +544,7 @@ final class S3Store implements ObjectStore {
     try {
       return clients.credentials().current();
     } catch (RuntimeException e) { // no region, or closed
-      throw S3Failures.translate(url, operation, key, false, e);
+      throw S3Failures.translate(url, settings.endpoint(), operation, key, false, e);
     }
   }
 
@@ -568,7 +568,7 @@ final class S3Store implements ObjectStore {
     try {
       future = call.on(clients.of(kind));
     } catch (RuntimeException e) {
-      throw S3Failures.translate(url, operation, key, false, e);
+      throw S3Failures.translate(url, settings.endpoint(), operation, key, false, e);
     }
     try {
       T result = future.get();
@@ -579,7 +579,8 @@ final class S3Store implements ObjectStore {
       Thread.currentThread().interrupt();
       throw interrupted(operation, key, e);
     } catch (ExecutionException e) {
-      throw S3Failures.translate(url, operation, key, conditional, e.getCause());
+      throw S3Failures.translate(
+          url, settings.endpoint(), operation, key, conditional, e.getCause());
     }
   }
 

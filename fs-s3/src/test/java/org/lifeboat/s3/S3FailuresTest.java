@@ -9,6 +9,7 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -28,7 +29,7 @@ final class S3FailuresTest {
   private static final StoreUrl URL = StoreUrl.parse("s3://bucket/prefix");
 
   private static StoreException translate(Throwable failure, boolean conditional) {
-    return S3Failures.translate(URL, "put", "a", conditional, failure);
+    return S3Failures.translate(URL, Optional.empty(), "put", "a", conditional, failure);
   }
 
   private static Throwable reply(int status, String code, String message) {
@@ -96,6 +97,16 @@ final class S3FailuresTest {
                     .build())
             .build();
     assertEquals("set AWS_REGION=eu-north-1", translate(malformed, true).remedy());
+    Throwable doubleQuotes =
+        S3Exception.builder()
+            .statusCode(400)
+            .awsErrorDetails(
+                AwsErrorDetails.builder()
+                    .errorCode("AuthorizationHeaderMalformed")
+                    .errorMessage("the region \"x\" is wrong; expecting \"us-east-1\"")
+                    .build())
+            .build();
+    assertEquals("set AWS_REGION=us-east-1", translate(doubleQuotes, true).remedy());
   }
 
   @Test

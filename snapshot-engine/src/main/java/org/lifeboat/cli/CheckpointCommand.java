@@ -11,6 +11,7 @@ import java.nio.ByteBuffer;
 import java.nio.channels.Channels;
 import java.nio.channels.SocketChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.concurrent.Callable;
@@ -70,6 +71,13 @@ final class CheckpointCommand implements Callable<Integer> {
     StoreUrl url = store.url();
     PrintWriter err = spec.commandLine().getErr();
     Path socket = RunRegistry.controlSocket(RunRegistry.base(System.getenv()), url).orElse(null);
+    Path base = RunRegistry.base(System.getenv());
+    if (socket == null && Files.isDirectory(base) && !Files.isExecutable(base)) {
+      err.println(
+          "lifeboat: the runs of this host are those of another user (as root: sudo lifeboat checkpoint"
+              + " ...)");
+      return ExitCodes.USAGE;
+    }
     if (socket == null) {
       err.println(
           "lifeboat: no run of "
@@ -90,7 +98,11 @@ final class CheckpointCommand implements Callable<Integer> {
       return follow(channel, err);
     } catch (ConnectException e) {
       err.println(
-          "lifeboat: the run of " + url + " on this host does not answer: " + e.getMessage());
+          "lifeboat: the run of "
+              + url
+              + " on this host does not answer: "
+              + e.getMessage()
+              + " (does it still run? lifeboat list tells what is saved)");
       return ExitCodes.USAGE;
     }
   }
@@ -135,7 +147,9 @@ final class CheckpointCommand implements Callable<Integer> {
         spec.commandLine().getOut().println(ProgressLine.result(message));
       } else {
         err.println(
-            "lifeboat: not saved, the task goes on: " + message.path("error").asString("unknown"));
+            "lifeboat: "
+                + (code == ExitCodes.DUMP ? "not saved, the task goes on: " : "")
+                + message.path("error").asString("unknown"));
       }
       spec.commandLine().getOut().flush();
       return code;

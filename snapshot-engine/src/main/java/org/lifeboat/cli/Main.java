@@ -1,10 +1,12 @@
 package org.lifeboat.cli;
 
 import java.io.IOException;
+import java.nio.file.Path;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.Callable;
 import org.lifeboat.criu.CriuException;
+import org.lifeboat.snapshot.Folders;
 import org.lifeboat.snapshot.SnapshotException;
 import org.lifeboat.store.StoreException;
 import org.lifeboat.task.ExitCodes;
@@ -38,7 +40,7 @@ import picocli.CommandLine.Spec;
       "  lifeboat checkpoint --store s3://bucket/job-7",
       "",
       "Exit codes: the task's own; 2 usage; 75 stopped because a checkpoint was taken; "
-          + "126 cannot be executed; 127 command not found; 128+n ended by signal n; "
+          + "125 this host cannot do it; 126 cannot be executed; 127 command not found; 128+n ended by signal n; "
           + "175 a dump failed; 176 a restore failed (the snapshots are kept).",
       "",
       "lifeboat COMMAND --help tells more of each command.",
@@ -113,9 +115,30 @@ public final class Main implements Callable<Integer> {
 
   private static int misused(ParameterException e, String[] args) {
     CommandLine command = e.getCommandLine();
-    command.getErr().println("lifeboat: " + e.getMessage());
-    command.getErr().println("Try '" + command.getCommandSpec().qualifiedName() + " --help'.");
+    String message = e.getMessage().replace('\n', ' ');
+    command
+        .getErr()
+        .println(
+            "lifeboat: "
+                + message
+                + (message.contains(" (") && message.endsWith(")")
+                    ? ""
+                    : " (" + command.getCommandSpec().qualifiedName() + " --help tells more)"));
+    removeRunDirectory(command);
     return ExitCodes.USAGE;
+  }
+
+  /** Of a run that does not come to be; its launcher has made it, and is this process by now. */
+  private static void removeRunDirectory(CommandLine command) {
+    String folder = System.getenv("LIFEBOAT_RUN_DIR");
+    if (folder == null || !command.getCommandName().equals("run")) {
+      return;
+    }
+    try {
+      Folders.delete(Path.of(folder));
+    } catch (IOException e) {
+      command.getErr().println("lifeboat: " + folder + " is left behind: " + e.getMessage());
+    }
   }
 
   private static int failed(Exception e, CommandLine command) throws Exception {
@@ -124,7 +147,9 @@ public final class Main implements Callable<Integer> {
         || e instanceof CriuException
         || e instanceof IOException) {
       command.getErr().println("lifeboat: " + (e.getMessage() == null ? e : e.getMessage()));
-      return ExitCodes.FAILURE;
+      return e instanceof StoreException s && s.operation().equals("open")
+          ? ExitCodes.USAGE
+          : ExitCodes.FAILURE;
     }
     throw e;
   }

@@ -24,6 +24,9 @@ public final class Criu {
   /** Below this, CRIU fails on kernels from 6.13 on, and speaks an older page protocol. */
   static final String LEAST = "4.2";
 
+  private static final String REMEDY =
+      " (install CRIU " + LEAST + " or later, or name it in LIFEBOAT_CRIU)";
+
   private static final Pattern VERSION = Pattern.compile("Version: *(\\d+)\\.(\\d+)(\\.\\d+)?");
 
   private final Path program;
@@ -58,16 +61,23 @@ public final class Criu {
       candidates.add(Path.of("/usr/sbin/criu"));
     }
     for (Path candidate : candidates) {
-      if (Files.isExecutable(candidate)) {
+      if (Files.isExecutable(candidate) && Files.isRegularFile(candidate)) {
         return new Criu(candidate, check(candidate));
       }
     }
+    if (chosen != null && !chosen.isEmpty() && Files.exists(candidates.getFirst())) {
+      throw new CriuException(
+          "LIFEBOAT_CRIU names "
+              + chosen
+              + ", which is no program that can be executed (name CRIU "
+              + LEAST
+              + " or later, or unset it)",
+          null);
+    }
     throw new CriuException(
         "CRIU not found, looked for "
-            + (chosen != null ? chosen : "criu on PATH")
-            + " (install CRIU "
-            + LEAST
-            + " or later, or name it in LIFEBOAT_CRIU)",
+            + (chosen != null && !chosen.isEmpty() ? chosen : "criu in the folders of PATH")
+            + REMEDY,
         null);
   }
 
@@ -80,26 +90,26 @@ public final class Criu {
       output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
       process.waitFor();
     } catch (IOException e) {
-      throw new CriuException(program + " does not start: " + e.getMessage(), e);
+      throw new CriuException(program + " does not start: " + e.getMessage() + REMEDY, e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
       throw new CriuException("interrupted while asking " + program + " for its version", e);
     }
     Matcher matcher = VERSION.matcher(output);
     if (!matcher.find()) {
-      throw new CriuException(program + " --version printed no version: " + output.strip(), null);
+      throw new CriuException(
+          program
+              + " --version printed no version: "
+              + output.strip().lines().findFirst().orElse("nothing")
+              + REMEDY,
+          null);
     }
     int major = Integer.parseInt(matcher.group(1));
     int minor = Integer.parseInt(matcher.group(2));
     String version = major + "." + minor + (matcher.group(3) == null ? "" : matcher.group(3));
     if (major < 4 || (major == 4 && minor < 2)) {
       throw new CriuException(
-          program
-              + " is CRIU "
-              + version
-              + ", Lifeboat needs "
-              + LEAST
-              + " or later (install a newer one, or name it in LIFEBOAT_CRIU)",
+          program + " is CRIU " + version + ", Lifeboat needs " + LEAST + " or later" + REMEDY,
           null);
     }
     return version;

@@ -4,12 +4,14 @@ import java.io.IOException;
 import java.net.InetAddress;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.LinkedHashSet;
 import java.util.List;
+import java.util.Optional;
 import java.util.Set;
 
 /**
@@ -151,6 +153,68 @@ public final class CriuImages {
     }
     into.add(InetAddress.getByAddress(address.array()));
   }
+
+  /**
+   * The files that must be there under their name when CRIU restores: open and mapped ones but for
+   * those that are deleted (their content is in the images) and those of the kernel's own file
+   * systems.
+   */
+  public static List<NamedFile> namedFiles(Path images) throws IOException {
+    Path file = images.resolve("files.img");
+    if (!Files.exists(file)) {
+      return List.of();
+    }
+    Set<Long> remapped = new HashSet<>();
+    Path remaps = images.resolve("remap-fpath.img");
+    if (Files.exists(remaps)) {
+      for (byte[] entry : Image.read(remaps).entries()) {
+        for (Proto.Field field : Proto.parse(entry)) {
+          if (field.number() == 1 || field.number() == 2) {
+            remapped.add(field.value());
+          }
+        }
+      }
+    }
+    List<NamedFile> named = new ArrayList<>();
+    for (byte[] entry : Image.read(file).entries()) {
+      for (Proto.Field field : Proto.parse(entry)) {
+        if (field.number() == 3 && field.wire() == 2) {
+          namedFile(field.bytes(), remapped).ifPresent(named::add);
+        }
+      }
+    }
+    return named;
+  }
+
+  private static Optional<NamedFile> namedFile(byte[] regular, Set<Long> remapped)
+      throws CriuException {
+    String name = "";
+    long size = -1;
+    for (Proto.Field field : Proto.parse(regular)) {
+      switch (field.number()) {
+        case 1 -> {
+          if (remapped.contains(field.value())) {
+            return Optional.empty();
+          }
+        }
+        case 6 -> name = new String(field.bytes(), StandardCharsets.ISO_8859_1);
+        case 8 -> size = field.value();
+        default -> {}
+      }
+    }
+    String path = "/" + name.replaceFirst("^\\.?/*", "");
+    return path.equals("/") || path.matches("/(proc|sys|dev)(/.*)?")
+        ? Optional.empty()
+        : Optional.of(new NamedFile(path, size));
+  }
+
+  /**
+   * A file that CRIU opens by its name.
+   *
+   * @param path as raw bytes, one a character
+   * @param size that CRIU insists on, in bytes; -1 for any
+   */
+  public record NamedFile(String path, long size) {}
 
   /** A process of the tree. */
   public record TreeProcess(int pid, int parent, int session, Set<Integer> threads) {}

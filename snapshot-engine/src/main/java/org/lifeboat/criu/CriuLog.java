@@ -25,6 +25,74 @@ public final class CriuLog {
   private static final List<Rule> RULES =
       List.of(
           rule(
+              "Unseizable non-zombie (\\d+) found.*",
+              "process $1 cannot be stopped: a debugger or tracer holds it",
+              "end gdb, strace or whatever traces it, also inside the task"),
+          rule(
+              "Can't get rlimit \\d+: Operation not permitted",
+              "the task has a process of another user or group, whose limits CRIU may not read",
+              "give the container CAP_SYS_RESOURCE (docker or podman run --cap-add SYS_RESOURCE, or --privileged), or run the task as one user"),
+          rule(
+              "Can't dump nested (\\w+) namespace for (\\d+)",
+              "process $2 has a $1 namespace of its own, as unshare, bubblewrap or a container in the task make",
+              "run it without that sandbox"),
+          rule(
+              "mnt: .*unsupported id.*|mnt: .*(?:unreachable|doesn't have a proper root mount|unsupported fs).*",
+              "the task has a mount namespace of its own, as unshare, bubblewrap or a container in the task make",
+              "run it without that sandbox"),
+          rule(
+              "Can't dump task (\\d+) running in 32-bit mode",
+              "process $1 is a 32-bit program",
+              "use its 64-bit version"),
+          rule(
+              "Can't dump task (\\d+) with LDT descriptors",
+              "process $1 uses segment descriptors, as Wine does",
+              "there is none: such a program cannot be checkpointed"),
+          rule(
+              "Can't dump the (\\d+) thread with a pending SIGTRAP.*",
+              "process $1 has met a breakpoint",
+              "end the debugger"),
+          rule(
+              "Can't dump file \\d+ of that type \\[\\d+\\] \\(chr (?:195|23[4-9]|24\\d|25[0-4]):\\d+.*",
+              "the task has a GPU or another accelerator open, which cannot be checkpointed",
+              "take snapshots of tasks that use none, or at a moment when the program has closed it"),
+          rule(
+              "Can't dump file \\d+ of that type \\[\\d+\\] \\(chr 10:229.*",
+              "the task serves a FUSE file system (/dev/fuse), which cannot be checkpointed",
+              "mount it outside of the task"),
+          rule(
+              "Unsupported mapping found.*",
+              "the task has memory of a device mapped, as of a GPU",
+              "take snapshots of tasks that use none"),
+          rule(
+              "inet: Can't dump (\\d+) inet socket.*|inet: Unsupported proto (\\d+) for socket.*|inet: Unsupported socket (?:family|type).*",
+              "the task has a network socket of a kind that cannot be checkpointed",
+              "TCP and UDP can be; close it in the program before a checkpoint"),
+          rule(
+              "sockets: BUG! Unknown socket collected \\(family (\\d+)\\)|sockets: Sockets \\(family (\\d+) proto \\d+\\) are not collected|(?:sockets: )?Unknown (?:socket|pair) family.*",
+              "the task has a socket of a kind that cannot be checkpointed (such as AF_VSOCK, AF_ALG or AF_XDP)",
+              "close it in the program before a checkpoint"),
+          rule(
+              "fsnotify: +\\s*Can't dump that handle.*|fsnotify: .*(?:Can't|Unable).*|irmap: .*",
+              "the task watches (inotify, fanotify) a file that cannot be found again by its name",
+              "end the watch, or poll instead (CHOKIDAR_USEPOLLING=1 for many Node.js tools)"),
+          rule(
+              "The packetized mode for pipes is not supported yet",
+              "the task has a pipe in packet mode (O_DIRECT)",
+              "open it without O_DIRECT"),
+          rule(
+              "Open files on overmounted mounts are not supported yet; mount=\\d+ fd=(\\d+) path=(\\S*)",
+              "$2 (descriptor $1) lies on a file system that another one is mounted over",
+              "unmount the upper one, or open the file after the mount"),
+          rule(
+              "Zombie thread not supported|Zombies with threads are not supported|Individually stopped threads not supported",
+              "a process of the task is just ending, with threads that are not",
+              "try again"),
+          rule(
+              "Process \\d+ autofs pipe fd.*|autofs not supported.*",
+              "the task serves autofs mounts",
+              "start the automounter outside of the task"),
+          rule(
               "Can't fork for (\\d+): File exists",
               "process id $1 is taken on this host",
               "it is tried again; if it stays so, end the process that has it, or run in a fresh container"),
@@ -116,12 +184,12 @@ public final class CriuLog {
               "Dirty tracking is OFF|BUG at criu/mem.c.*",
               "this kernel cannot track changed memory",
               "take full dumps only"),
-          rule(
-              "The page server doesn't answer.*|Can't write to page.?server.*|.*page-xfer:.*Broken pipe.*|.*send_psi.*",
+          symptom(
+              "(?:page-xfer: )?The page server doesn't answer.*|Can't write to page.?server.*|.*page-xfer:.*Broken pipe.*|.*send_psi.*",
               "the connection to Lifeboat's page server broke",
               "see Lifeboat's own message above"),
           rule(
-              "suspending seccomp failed.*",
+              ".*suspend(?:ing)? seccomp.*|Dumping seccomp filters not supported.*",
               "the container's seccomp profile forbids CRIU's work",
               "run the container with --security-opt seccomp=unconfined"),
           rule(
@@ -133,7 +201,39 @@ public final class CriuLog {
               "this machine's CPU lacks features that the task may use",
               "restore on an instance type with the same or a newer CPU"),
           rule(
-              ".*Unable to set a monotonic clock offset.*",
+              "Not supported images version.*|(?:Head m|M)agic doesn't match for.*",
+              "the snapshot was made by a CRIU that this one is too old for",
+              "install the version that made it (lifeboat inspect names it), or a newer one"),
+          rule(
+              "Can't change cwd: (.*)|(?:mnt: )?Unable to (?:open|restore) cwd: (.*)|Can't open cwd",
+              "a working directory of the task's processes is missing here",
+              "make it, or --preserve its parent from the start"),
+          rule(
+              ".*chroot.*: Operation not permitted|.*chroot.* failed.*-1.*",
+              "the container may not change the root directory",
+              "give it CAP_SYS_CHROOT"),
+          rule(
+              "Can't set(?:groups|u?id|resuid|resgid).*|.*Can't (?:set|restore) (?:uid|gid|creds).*",
+              "the container may not take the task's user and groups on",
+              "give it CAP_SETUID and CAP_SETGID"),
+          rule(
+              "Unable to (?:drop|raise ambient|restore) capabilit.*",
+              "the container may not give the task the capabilities that it had",
+              "give it CAP_SETPCAP, and what the first container had"),
+          rule(
+              "sockets: Unable to set socket SO_SNDBUFFORCE/SO_RCVBUFFORCE.*",
+              "the container may not give the task's sockets the buffers that they had",
+              "give it CAP_NET_ADMIN"),
+          rule(
+              ".*: Cannot allocate memory",
+              "there is not enough memory",
+              "give the container more: the task's own, and half a GiB"),
+          rule(
+              ".*: Too many open files",
+              "the limit of open files is too low for CRIU",
+              "raise it (ulimit -n; docker or podman run --ulimit nofile=...)"),
+          rule(
+              ".*Unable to set a (?:monotonic|boottime) clock offset.*|Unable to create a new time namespace: Operation not permitted",
               "the container may not set a clock offset",
               "give it CAP_SYS_TIME"),
           rule(
@@ -145,9 +245,9 @@ public final class CriuLog {
               "no space is left on the disk",
               "free space in LIFEBOAT_CACHE_LOCATION"),
           rule(
-              ".*(?:Can't|Unable to|Failed to).*: Operation not permitted",
-              "CRIU lacks a privilege",
-              "run as root with CAP_SYS_ADMIN, SYS_PTRACE, CHECKPOINT_RESTORE, NET_ADMIN and SYS_TIME"));
+              "(.*(?:Can't|Unable to|Failed to).*): Operation not permitted",
+              "CRIU lacks a privilege: $1",
+              "run as root, in a container with --privileged"));
 
   private static final Pattern ERROR =
       Pattern.compile("^(?:\\([0-9.]+\\) +|pie: )(?:(\\d+): )?Error \\(([^)]*)\\): (.*)$");
@@ -155,7 +255,12 @@ public final class CriuLog {
   private CriuLog() {}
 
   private static Rule rule(String pattern, String cause, String remedy) {
-    return new Rule(Pattern.compile(pattern), cause, remedy);
+    return new Rule(Pattern.compile(pattern), cause, remedy, false);
+  }
+
+  /** A line that also stands behind other causes: it counts only when nothing stands before it. */
+  private static Rule symptom(String pattern, String cause, String remedy) {
+    return new Rule(Pattern.compile(pattern), cause, remedy, true);
   }
 
   /**
@@ -180,7 +285,12 @@ public final class CriuLog {
       for (Rule rule : RULES) {
         Matcher matcher = rule.pattern.matcher(text);
         if (matcher.find()) {
-          return Optional.of(new Failure(fill(rule.cause, matcher), rule.remedy, line.strip()));
+          Failure failure = new Failure(fill(rule.cause, matcher), rule.remedy, line.strip());
+          if (!rule.symptom) {
+            return Optional.of(failure);
+          }
+          first = first == null ? failure : first;
+          break;
         }
       }
       if (first == null) {
@@ -220,7 +330,7 @@ public final class CriuLog {
     return text.replace("//", "/"); // CRIU's paths have a slash in front, or none
   }
 
-  private record Rule(Pattern pattern, String cause, String remedy) {}
+  private record Rule(Pattern pattern, String cause, String remedy, boolean symptom) {}
 
   /**
    * Why CRIU failed.

@@ -468,6 +468,7 @@ public final class Dumper {
             "end it, or start it from the task",
             null);
       }
+      Namespaces.requireShared(root, tree);
       for (long pid : tree) {
         expectedBytes += residentBytes(pid);
       }
@@ -662,6 +663,7 @@ public final class Dumper {
       phase = "files";
       // the tree has gone on since the census before the freeze: children have ended and begun
       tree = Census.take().living(root);
+      Namespaces.requireShared(root, tree);
       captured =
           context
               .files()

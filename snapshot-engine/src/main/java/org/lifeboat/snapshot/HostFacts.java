@@ -8,9 +8,30 @@ import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Set;
+import java.util.TreeSet;
+import java.util.regex.Pattern;
 
 /** What must be known of a host to tell whether a snapshot of one can come back on another. */
 public final class HostFacts {
+
+  /**
+   * The CPU flags, as /proc/cpuinfo has them, that stand for instructions or registers which
+   * programs look for once, at their start, and rely on: glibc's string functions, a JIT, OpenSSL.
+   * Flags of the kernel, of virtualisation and of mitigations are not among them, nor those that
+   * only say that something is fast (erms, fsrm): a task does not fail without.
+   */
+  private static final Pattern INSTRUCTIONS =
+      Pattern.compile(
+          "avx.*|amx.*|sse[0-9].*|s?sse.*|pni|fma4?|f16c|bmi[12]|abm|popcnt|movbe|aes|pclmulqdq|vaes"
+              + "|vpclmulqdq|gfni|sha_ni|sha512|sm[34]|adx|rdrnd|rdrand|rdseed|rdpid|xop|tbm|cx16"
+              + "|lahf_lm|cmov|mmx|mmxext|3dnow|3dnowext|fxsr|xsave|xsaveopt|xsavec|xgetbv1|rtm|hle|mpx"
+              + "|fsgsbase|pku|ospke|movdiri|movdir64b|waitpkg|serialize|clflushopt|clwb|cldemote"
+              + "|clzero|rdtscp|user_shstk|apx|cmpccxadd|raoint|enqcmd|uintr|tsxldtrk|fpu|cx8"
+              // arm64
+              + "|fp|asimd.*|sve.*|sme.*|atomics|crc32|pmull|sha[123]|sha512|fphp|fcma|jscvt|lrcpc"
+              + "|ilrcpc|dcpop|dcpodp|flagm2?|frint|i8mm|bf16|dgh|rng|bti|mte3?|paca|pacg|dit|uscat"
+              + "|ssbs|sb|wfxt|ebf16|cssc|rprfm|mops|hbc|lse128|gcs");
 
   private HostFacts() {}
 
@@ -93,6 +114,21 @@ public final class HostFacts {
     }
     if (saved.pageSize() != here.pageSize()) {
       throw differs("page size", saved.pageSize() + " bytes", here.pageSize() + " bytes");
+    }
+    Set<String> lacking = new TreeSet<>(saved.cpuFlags());
+    here.cpuFlags().forEach(lacking::remove);
+    lacking.removeIf(flag -> !INSTRUCTIONS.matcher(flag).matches());
+    if (!lacking.isEmpty()) {
+      throw new SnapshotException(
+          SnapshotException.Kind.ENVIRONMENT,
+          "the task was saved on a CPU ("
+              + saved.cpu()
+              + ") with instructions that this host's ("
+              + here.cpu()
+              + ") does not have: "
+              + String.join(", ", lacking),
+          "run it on an instance type whose CPU has them; the snapshots are kept",
+          null);
     }
   }
 

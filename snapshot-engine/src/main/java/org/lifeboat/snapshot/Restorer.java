@@ -97,7 +97,7 @@ public final class Restorer {
       } catch (SnapshotException e) {
         switch (e.kind()) {
           case DAMAGED, NEWER_FORMAT, CRIU, FAILED -> {
-            log.error("snapshot {} cannot be restored: {}", dump.id(), e.getMessage());
+            log.warn("snapshot {} cannot be restored: {}", dump.id(), e.getMessage());
             passedOver.put(dump.id(), String.valueOf(e.getMessage()));
             if (first == null) {
               first = e;
@@ -146,6 +146,7 @@ public final class Restorer {
         fetch(transfer, Layout.index(dump.id()), manifest.index(), index);
         fetch(transfer, Layout.filesManifest(dump.id()), manifest.files(), filesManifest);
       }
+      HostFiles.check(images, org.lifeboat.files.Manifest.load(filesManifest).entries());
       CacheDisk.require(context.cache(), what, pageBytes(index) + manifest.filePack().bytes());
       fetchPages(index, images, memory);
       context.crashPoints().at(RestorePoint.RESTORE_PAGES_FETCHED);

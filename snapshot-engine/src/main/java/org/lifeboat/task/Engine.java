@@ -1,6 +1,7 @@
 package org.lifeboat.task;
 
 import java.io.IOException;
+import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.SecureRandom;
@@ -19,6 +20,7 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import org.lifeboat.crash.CrashPoints;
 import org.lifeboat.criu.Criu;
+import org.lifeboat.criu.CriuException;
 import org.lifeboat.criu.HookServer;
 import org.lifeboat.init.Children;
 import org.lifeboat.init.Frames;
@@ -120,11 +122,13 @@ public final class Engine {
   private Ahead<Long> baseline;
   private boolean anew;
   private Optional<WarmUp> warmUp = Optional.empty();
+  private Optional<String> ownedAs = Optional.empty();
   private long taskPid;
   private boolean resuming;
   private boolean busy;
   private boolean finalDump;
   private boolean ending;
+  private boolean saved;
   private Optional<InitEvent.TaskExited> pendingEnd = Optional.empty();
   private Optional<String> fenced = Optional.empty();
   private long nextSnapshot = Long.MAX_VALUE;
@@ -171,6 +175,9 @@ public final class Engine {
       if (end.getMessage() != null) {
         log.error("{}", end.getMessage());
       }
+    } catch (CriuException e) {
+      log.error("{}", e.getMessage());
+      code = ExitCodes.HOST;
     } catch (StoreException e) {
       log.error("{}", e.getMessage());
       code = ExitCodes.RESTORE;
@@ -195,7 +202,9 @@ public final class Engine {
   }
 
   private static String describe(Throwable e) {
-    return e.getMessage() == null ? e.toString() : e.getMessage();
+    return e instanceof FileSystemException f
+        ? f.getFile() + ": " + Preflight.reason(f)
+        : e.getMessage() == null ? e.toString() : e.getMessage();
   }
 
   private static int codeOf(SnapshotException e) {
@@ -214,29 +223,28 @@ public final class Engine {
     init = InitClient.connect(runDirectory.resolve("init.sock"), children);
     InitClient.State state = init.hello();
     resuming = state.task() != InitClient.TaskState.NONE;
-    Path base = RunRegistry.base(environment);
-    registry =
-        RunRegistry.claim(base, options.store(), runDirectory)
-            .orElseThrow(
-                () ->
-                    new End(
-                        ExitCodes.USAGE,
-                        "another run of "
-                            + options.store()
-                            + " is under way on this host; stop it first, or use another --store"));
-    try {
-      Stores.memory(environment);
-    } catch (IllegalArgumentException e) {
-      throw new End(ExitCodes.USAGE, "LIFEBOAT_POOL_SIZE: " + e.getMessage());
+    if (!resuming) {
+      Preflight.problem(environment)
+          .ifPresent(
+              problem -> {
+                throw new End(problem.code(), problem.message());
+              });
     }
+    registry = claim();
     Optional<Duration> warmUpDelay = warmUpDelay();
     Ahead<Criu> criu = Ahead.start("criu-version", () -> Criu.find(environment));
-    requests = RequestLog.of(environment);
+    ObjectStore opened;
+    try {
+      requests = RequestLog.of(environment);
+      opened = Stores.open(options.store(), environment, requests);
+    } catch (StoreException e) {
+      throw new End(ExitCodes.USAGE, e.getMessage()); // nothing was asked yet: a setting is wrong
+    }
     files = files();
     if (!Files.exists(ownerFile())) {
       baseline = Ahead.start("baseline", this::scanBaseline);
     }
-    store = new RetryingStore(Stores.open(options.store(), environment, requests), RETRIES);
+    store = new RetryingStore(opened, RETRIES);
     metadata =
         new MetadataStore(
             store,
@@ -308,6 +316,32 @@ public final class Engine {
     }
   }
 
+  private RunRegistry claim() throws IOException {
+    Path base = RunRegistry.base(environment);
+    Optional<RunRegistry> claimed;
+    try {
+      claimed = RunRegistry.claim(base, options.store(), runDirectory);
+    } catch (IOException e) {
+      if (resuming) {
+        throw e;
+      }
+      throw new End(
+          ExitCodes.HOST,
+          "the folder "
+              + base
+              + " of this host's runs cannot be used: "
+              + Preflight.reason(e)
+              + " (LIFEBOAT_RUN_BASE names another)");
+    }
+    return claimed.orElseThrow(
+        () ->
+            new End(
+                ExitCodes.USAGE,
+                "another run of "
+                    + options.store()
+                    + " is under way on this host (stop it first, or use another --store)"));
+  }
+
   private String word() {
     byte[] bytes = new byte[16];
     random.nextBytes(bytes);
@@ -360,6 +394,7 @@ public final class Engine {
     crashPoints.at(RunPoint.RUN_BEGUN);
     Ownership.Taken taken =
         take(me, command, directory, document -> opened(document, command, directory));
+    ownedAs = Optional.of(ownerId);
     crashPoints.at(RunPoint.RUN_TAKEN);
     OwnerFile.write(ownerFile, ownerId);
     crashPoints.at(RunPoint.RUN_OWNER_WRITTEN);
@@ -384,7 +419,9 @@ public final class Engine {
           throw e;
         }
         log.warn(
-            "the store does not answer, trying for {} s: {}", PATIENCE.toSeconds(), e.getMessage());
+            "the store does not answer, trying for {} s more: {}",
+            Math.max(1, (giveUp - System.nanoTime()) / 1_000_000_000L),
+            e.getMessage());
         waitForSignal(wait);
       }
     }
@@ -461,6 +498,7 @@ public final class Engine {
               + ": on "
               + current.document().owner().host());
     }
+    ownedAs = Optional.of(owner.id());
     prepare(criu, state, owner.id(), current.document().epoch());
     taskPid = state.taskPid();
     log.info("a new engine takes over; the task (process {}) was not disturbed", taskPid);
@@ -575,16 +613,13 @@ public final class Engine {
       crashPoints.at(RunPoint.RUN_STARTED);
       events.add(new Running(pid));
     } catch (InitException e) {
-      events.add(
-          new StartFailed(
-              e.errno() == 2
-                  ? ExitCodes.NOT_FOUND
-                  : e.errno() == 13 || e.errno() == 8 || e.errno() == 20
-                      ? ExitCodes.NOT_EXECUTABLE
-                      : ExitCodes.FAILURE,
-              Frames.text(options.command().getFirst())
-                  + ": "
-                  + (e.errno() == 2 ? "command not found" : e.getMessage())));
+      StartFailure failure =
+          StartFailure.of(
+              Frames.text(options.command().getFirst()),
+              options.directory(),
+              e.errno(),
+              e.getMessage());
+      events.add(new StartFailed(failure.code(), failure.message()));
     }
   }
 
@@ -691,16 +726,23 @@ public final class Engine {
   }
 
   private void checkpoint(Checkpoint request) {
-    if (ending || finalDump) {
-      request.reply().send(new ControlServer.Failed(true, ExitCodes.DUMP, "the run is ending"));
+    if (finalDump || saved) {
+      refuse(
+          request,
+          "the task of "
+              + options.store()
+              + (saved ? " is saved already" : " is being saved for good already")
+              + " (lifeboat list --store "
+              + options.store()
+              + " shows it)");
+      return;
+    }
+    if (ending || (taskPid == 0 && !busy)) {
+      refuse(request, "the task of " + options.store() + " has ended (there is nothing to save)");
       return;
     }
     if (taskPid == 0) {
-      if (busy) {
-        worker.execute(() -> events.add(request));
-      } else {
-        request.reply().send(new ControlServer.Failed(true, ExitCodes.DUMP, "no task is running"));
-      }
+      worker.execute(() -> events.add(request)); // when it has been started or restored
       return;
     }
     if (busy) {
@@ -708,6 +750,10 @@ public final class Engine {
       return;
     }
     take(request.dump(), Optional.of(request.reply()));
+  }
+
+  private static void refuse(Checkpoint request, String why) {
+    request.reply().send(new ControlServer.Failed(true, ExitCodes.USAGE, why));
   }
 
   private void take(DumpRequest request, Optional<ControlServer.Reply> reply) {
@@ -729,12 +775,28 @@ public final class Engine {
     busy = false;
     boolean wasFinal = finalDump;
     finalDump = false;
-    done.reply().ifPresent(reply -> reply.send(done.result()));
+    boolean tooLate = !done.result().ok() && pendingEnd.isPresent() && !done.result().ownerLost();
+    done.reply()
+        .ifPresent(
+            reply -> {
+              if (tooLate) {
+                reply.send(
+                    new ControlServer.Failed(
+                        true,
+                        ExitCodes.USAGE,
+                        "the task of "
+                            + options.store()
+                            + " ended while it was being saved (there is nothing to save)"));
+              } else {
+                reply.send(done.result());
+              }
+            });
     scheduleNext();
     if (done.result().ok()) {
       log.info("{}", done.result().summary());
       if (wasFinal) {
         ending = true;
+        saved = true;
         if (options.afterDump() == RunOptions.AfterDump.PARK) {
           log.info("the task is saved in {}; staying until this host is gone", options.store());
           taskPid = 0;
@@ -744,7 +806,7 @@ public final class Engine {
         return Optional.of(ExitCodes.CHECKPOINTED);
       }
     } else {
-      if (pendingEnd.isPresent() && !done.result().ownerLost()) {
+      if (tooLate) {
         log.info("dump {} is given up: {}", done.result().dump(), done.result().error());
       } else {
         log.error("{}", done.result().summary());
@@ -847,6 +909,7 @@ public final class Engine {
             watch.close();
           }
         });
+    attempt(failures, this::stopListing);
     attempt(failures, this::release);
     attempt(failures, this::settle);
     crashPoints.at(RunPoint.RUN_RELEASED);
@@ -870,6 +933,12 @@ public final class Engine {
         () -> {
           if (registry != null) {
             registry.close();
+          }
+        });
+    attempt(
+        failures,
+        () -> {
+          if (init != null) {
             Folders.delete(runDirectory);
           }
         });
@@ -933,16 +1002,27 @@ public final class Engine {
     }
   }
 
+  /** It writes into the folder that goes. */
+  private void stopListing() {
+    try {
+      if (baseline != null) {
+        baseline.cancel();
+      }
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
   /** Lets the next run begin at once, where this one still owns the store. */
   private void release() throws IOException {
-    if (context == null) {
+    if (ownedAs.isEmpty()) {
       return;
     }
     Optional<MetadataStore.Current> current = metadata.read();
     if (current.isPresent()
-        && current.get().document().owner().id().equals(context.ownerId())
+        && current.get().document().owner().id().equals(ownedAs.get())
         && !current.get().document().owner().released()) {
-      metadata.update(context.ownerId(), DumpMetadata::released);
+      metadata.update(ownedAs.get(), DumpMetadata::released);
     }
   }
 

@@ -14,6 +14,9 @@ public final class ExitCodes {
   /** Stopped because a checkpoint was taken; run again to go on. */
   public static final int CHECKPOINTED = 75;
 
+  /** This host cannot save or bring back a task: no privilege, no CRIU, no folder to work in. */
+  public static final int HOST = 125;
+
   /** The command was found but cannot be executed. */
   public static final int NOT_EXECUTABLE = 126;
 

@@ -85,7 +85,7 @@ final class RequestLog implements ObservedStore.Observer, DumpObserver {
           StoreException.Kind.INVALID,
           "open",
           file.toString(),
-          "the log of requests can't be written: " + e,
+          "the log of requests can't be written: " + Preflight.reason(e),
           "correct or unset " + VARIABLE,
           e);
     }

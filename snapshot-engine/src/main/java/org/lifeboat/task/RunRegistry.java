@@ -1,17 +1,24 @@
 package org.lifeboat.task;
 
 import java.io.IOException;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.channels.FileLock;
 import java.nio.channels.OverlappingFileLockException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.time.Instant;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import org.lifeboat.snapshot.Folders;
 import org.lifeboat.snapshot.SealedJson;
 import org.lifeboat.store.StoreUrl;
@@ -19,6 +26,8 @@ import org.lifeboat.sys.BytePath;
 import org.lifeboat.sys.Errno;
 import org.lifeboat.sys.ErrnoException;
 import org.lifeboat.sys.OpenFile;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Which runs this host has: how {@code lifeboat checkpoint --store URL} finds the run of that URL,
@@ -27,18 +36,25 @@ import org.lifeboat.sys.OpenFile;
  * <pre>
  *  BASE/                    0700; /run/lifeboat, or LIFEBOAT_RUN_BASE
  *    run-XXXXXX/            a run's sockets; made by the launcher
- *    HASH.lock              locked by the run's engine while it lives
+ *    HASH.lock              locked by the run's engine while it lives, removed at its end
  *    HASH -&gt; run-XXXXXX     for the run of that URL
  * </pre>
  */
 public final class RunRegistry implements AutoCloseable {
 
+  private static final Logger log = LoggerFactory.getLogger(RunRegistry.class);
+
+  /** How old a run's folder without a lock may be at the most, of a run that lives. */
+  private static final Duration YOUNG = Duration.ofHours(1);
+
   private final Path link;
+  private final Path file;
   private final FileChannel channel;
   private final FileLock lock;
 
-  private RunRegistry(Path link, FileChannel channel, FileLock lock) {
+  private RunRegistry(Path link, Path file, FileChannel channel, FileLock lock) {
     this.link = link;
+    this.file = file;
     this.channel = channel;
     this.lock = lock;
   }
@@ -63,22 +79,35 @@ public final class RunRegistry implements AutoCloseable {
       throws IOException {
     Folders.createPrivate(base);
     Path link = base.resolve(hash(url));
-    FileChannel channel =
-        FileChannel.open(
-            base.resolve(hash(url) + ".lock"),
-            java.util.Set.of(StandardOpenOption.CREATE, StandardOpenOption.WRITE),
-            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+    Path file = base.resolve(hash(url) + ".lock");
+    FileChannel channel;
     FileLock lock;
+    do { // a run that ends removes the file: what was locked then is not the file of this name
+      channel =
+          FileChannel.open(
+              file,
+              Set.of(StandardOpenOption.CREATE, StandardOpenOption.WRITE),
+              PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+      try {
+        lock = channel.tryLock();
+      } catch (OverlappingFileLockException e) {
+        lock = null;
+      }
+      if (lock == null) {
+        channel.close();
+        return Optional.empty();
+      }
+    } while (!isMine(channel, file));
+    RunRegistry place = new RunRegistry(link, file, channel, lock);
     try {
-      lock = channel.tryLock();
-    } catch (OverlappingFileLockException e) {
-      lock = null;
+      // for who looks whose it is; and a full disk shows here
+      channel.truncate(0);
+      channel.write(ByteBuffer.wrap((runDirectory + "\n").getBytes(StandardCharsets.UTF_8)));
+    } catch (IOException e) {
+      place.abandon(e);
+      throw e;
     }
-    if (lock == null) {
-      channel.close();
-      return Optional.empty();
-    }
-    RunRegistry place = new RunRegistry(link, channel, lock);
+    removeDead(base, runDirectory);
     try {
       Optional<Path> earlier = earlier(link, runDirectory);
       if (earlier.isPresent()) {
@@ -92,12 +121,55 @@ public final class RunRegistry implements AutoCloseable {
       Files.createSymbolicLink(link, runDirectory);
       return Optional.of(place);
     } catch (IOException e) {
-      try {
-        channel.close();
-      } catch (IOException suppressed) {
-        e.addSuppressed(suppressed);
-      }
+      place.abandon(e);
       throw e;
+    }
+  }
+
+  /** Lets go of it; the link may be that of a run that lives. */
+  private void abandon(IOException failure) {
+    try {
+      Files.deleteIfExists(file);
+      channel.close();
+    } catch (IOException suppressed) {
+      failure.addSuppressed(suppressed);
+    }
+  }
+
+  /**
+   * Whether this process has open what is now there under that name; closes the channel otherwise.
+   * The file itself must not be opened to find out: closing it would let go of the lock.
+   */
+  private static boolean isMine(FileChannel locked, Path file) throws IOException {
+    Path real = file.toAbsolutePath().getParent().toRealPath().resolve(file.getFileName());
+    try (DirectoryStream<Path> open = Files.newDirectoryStream(Path.of("/proc/self/fd"))) {
+      for (Path fd : open) {
+        try {
+          if (Files.readSymbolicLink(fd).equals(real)) {
+            return true;
+          }
+        } catch (NoSuchFileException e) {
+          log.debug("{} was closed just now", fd, e);
+        }
+      }
+    }
+    locked.close();
+    return false;
+  }
+
+  /** The folders of runs that were killed; those of runs that just begin have no lock yet. */
+  private static void removeDead(Path base, Path mine) {
+    try (DirectoryStream<Path> runs = Files.newDirectoryStream(base, "run-*")) {
+      for (Path run : runs) {
+        boolean begun =
+            Files.exists(run.resolve("lock"))
+                || Files.getLastModifiedTime(run).toInstant().isBefore(Instant.now().minus(YOUNG));
+        if (!run.equals(mine) && begun && !initLives(run)) {
+          Folders.delete(run);
+        }
+      }
+    } catch (IOException | DirectoryIteratorException e) {
+      log.warn("what killed runs left in {} could not be removed: {}", base, e.getMessage());
     }
   }
 
@@ -133,6 +205,7 @@ public final class RunRegistry implements AutoCloseable {
   @Override
   public void close() throws IOException {
     Files.deleteIfExists(link);
+    Files.deleteIfExists(file);
     lock.release();
     channel.close();
   }

@@ -82,6 +82,61 @@ final class CriuLogTest {
             .contains("process id 7"));
   }
 
+  /** CRIU's lines as its source has them; each is known, and in words. */
+  @ParameterizedTest
+  @CsvSource(
+      delimiter = '|',
+      quoteCharacter = '`',
+      value = {
+        "compel/src/lib/infect.c:262|Unseizable non-zombie 1002 found, state S, err -1/10|process 1002 cannot be stopped: a debugger",
+        "criu/cr-dump.c:389|Can't get rlimit 0: Operation not permitted|another user",
+        "criu/namespaces.c:1|Can't dump nested pid namespace for 77|process 77 has a pid namespace of its own",
+        "criu/cr-dump.c:1|Can't dump task 77 running in 32-bit mode|process 77 is a 32-bit program",
+        "criu/files-ext.c:94|Can't dump file 4 of that type [20666] (chr 195:255)|GPU",
+        "criu/files-ext.c:94|Can't dump file 4 of that type [20666] (chr 10:229)|FUSE",
+        "criu/sk-inet.c:1|inet: Unsupported proto 132 for socket 3f|network socket of a kind",
+        "criu/sockets.c:1|sockets: BUG! Unknown socket collected (family 40)|AF_VSOCK",
+        "criu/fsnotify.c:1|fsnotify: \tCan't dump that handle|watches (inotify, fanotify)",
+        "criu/pipes.c:1|The packetized mode for pipes is not supported yet|packet mode",
+        "criu/x86/cpu.c:1|cpu: CPU instruction capabilities do not match run time|CPU lacks features",
+        "criu/x86/cpu.c:1|cpu: CPU xsave size mismatch (2696/832)|CPU lacks features",
+        "criu/protobuf.c:1|Not supported images version 3|too old",
+        "criu/x.c:1|Can't change cwd: No such file or directory|working directory",
+        "criu/timens.c:1|Unable to set a monotonic clock offset: Operation not permitted|clock offset",
+        "criu/timens.c:1|Unable to create a new time namespace: Operation not permitted|clock offset",
+        "criu/sockets.c:1|sockets: Unable to set socket SO_SNDBUFFORCE/SO_RCVBUFFORCE: Operation not permitted|buffers",
+        "criu/seize.c:1|couldn't suspend seccomp: Operation not permitted|seccomp",
+        "criu/shmem.c:1|Can't mmap: Cannot allocate memory|not enough memory",
+        "criu/image.c:1|Can't open x: Too many open files|limit of open files",
+        "criu/net.c:1|Can't make it: Operation not permitted|CRIU lacks a privilege: Can't make it",
+      })
+  void saysItInWordsWithARemedy(String place, String text, String cause) throws IOException {
+    CriuLog.Failure failure =
+        CriuLog.explain(log("(00.000044)      9: Error (" + place + "): " + text + "\n" + LAST))
+            .orElseThrow();
+    assertTrue(failure.cause().contains(cause), failure::toString);
+    assertFalse(failure.remedy().isEmpty(), failure::toString);
+  }
+
+  /** When CRIU gives up for a reason of its own, the page server does not get its last word. */
+  @Test
+  void regression_thePageServerIsNotToBlameForWhatStandsBefore() throws IOException {
+    String after =
+        "(00.2) Error (criu/page-xfer.c:1534): page-xfer: The page server doesn't answer: No such process\n";
+    assertTrue(
+        CriuLog.explain(
+                log(
+                    "(00.1) Error (compel/src/lib/infect.c:262): Unseizable non-zombie 7 found, state S, err -1/10\n"
+                        + after))
+            .orElseThrow()
+            .cause()
+            .contains("process 7"));
+    assertEquals(
+        "one",
+        CriuLog.explain(log("(00.1) Error (criu/a.c:1): one\n" + after)).orElseThrow().cause());
+    assertTrue(CriuLog.explain(log(after)).orElseThrow().cause().contains("page server broke"));
+  }
+
   @Test
   void ofUnknownOnesTheFirstIsQuoted() throws IOException {
     assertEquals(

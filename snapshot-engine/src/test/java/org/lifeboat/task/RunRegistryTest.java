@@ -8,9 +8,20 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.attribute.FileTime;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.time.Duration;
+import java.time.Instant;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -85,7 +96,7 @@ final class RunRegistryTest {
   /** Another process has it, not only another object of this one. */
   @Test
   void aClaimOfAnotherProcessIsRefused() throws Exception {
-    claim(URL, run("one")).close();
+    Files.createFile(run("one").resolveSibling(RunRegistry.hash(URL) + ".lock"));
     Path lock = base.resolve(RunRegistry.hash(URL) + ".lock");
     Process holder =
         new ProcessBuilder(
@@ -127,6 +138,65 @@ final class RunRegistryTest {
     Files.createSymbolicLink(base.resolve(RunRegistry.hash(URL)), alive);
     claim(URL, run("mine")).close();
     assertFalse(Files.exists(alive));
+  }
+
+  @Test
+  void nothingIsLeftOfARunThatEnded() throws IOException {
+    claim(URL, run("one")).close();
+    assertEquals(List.of("run-one"), names());
+  }
+
+  /** A newcomer that has opened the lock's file before it was removed must not think it has it. */
+  @Test
+  void aLockWhoseFileWasRemovedIsNone() throws Exception {
+    ExecutorService two = Executors.newFixedThreadPool(2);
+    AtomicInteger holders = new AtomicInteger();
+    AtomicInteger most = new AtomicInteger();
+    List<Callable<Integer>> claims = new ArrayList<>();
+    for (int i = 0; i < 2; i++) {
+      Path mine = run("thread" + i);
+      claims.add(
+          () -> {
+            int got = 0;
+            for (int n = 0; n < 200; n++) {
+              Optional<RunRegistry> claimed = RunRegistry.claim(base, URL, mine);
+              if (claimed.isPresent()) {
+                got++;
+                most.accumulateAndGet(holders.incrementAndGet(), Math::max);
+                holders.decrementAndGet();
+                claimed.get().close();
+              }
+            }
+            return got;
+          });
+    }
+    for (Future<Integer> done : two.invokeAll(claims)) {
+      assertTrue(done.get() > 0);
+    }
+    two.shutdown();
+    assertEquals(1, most.get());
+  }
+
+  @Test
+  void theFoldersOfOtherRunsThatWereKilledAreRemoved() throws IOException {
+    Path dead = run("dead");
+    Path beginning = Files.createDirectories(base.resolve("run-beginning"));
+    Path old = Files.createDirectories(base.resolve("run-old"));
+    Files.setLastModifiedTime(old, FileTime.from(Instant.now().minus(Duration.ofDays(1))));
+    Path alive = run("alive");
+    try (OpenFile lock = OpenFile.write(BytePath.of(alive.resolve("lock")))) {
+      assertTrue(lock.tryLock());
+      claim(OTHER, run("mine")).close();
+    }
+    assertEquals(List.of("run-alive", "run-beginning", "run-mine"), names());
+    assertFalse(Files.exists(dead) || Files.exists(old));
+    assertTrue(Files.exists(beginning));
+  }
+
+  private List<String> names() throws IOException {
+    try (Stream<Path> all = Files.list(base)) {
+      return all.map(path -> path.getFileName().toString()).sorted().toList();
+    }
   }
 
   @Test
