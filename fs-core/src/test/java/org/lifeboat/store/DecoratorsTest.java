@@ -281,4 +281,30 @@ final class DecoratorsTest {
     assertEquals(Optional.empty(), discard.head("a"));
     assertEquals(Kind.NOT_FOUND, kindOf(() -> discard.get("a", 0, ByteBuffer.allocate(1))));
   }
+
+  // ---------------------------------------------------------------- haste
+
+  @Test
+  void a_call_that_hangs_is_given_up_and_what_it_may_have_done_is_said() throws Exception {
+    CountDownLatch never = new CountDownLatch(1);
+    ObjectStore hangs = new FaultStore(store, call -> new Fault.Stall(never));
+    ObjectStore hurried = new HurriedStore(hangs, Duration.ofMillis(50));
+    assertEquals(Kind.UNREACHABLE, kindOf(() -> hurried.put("a", text("x"), Precondition.NONE)));
+    assertEquals(
+        Kind.UNKNOWN_OUTCOME, kindOf(() -> hurried.put("a", text("x"), Precondition.ABSENT)));
+    assertEquals(Kind.UNREACHABLE, kindOf(() -> hurried.get("a", 0, ByteBuffer.allocate(1))));
+    Thread.currentThread().interrupt();
+    assertEquals(Kind.INTERRUPTED, kindOf(() -> hurried.head("a")));
+    assertTrue(Thread.interrupted());
+    assertEquals(Optional.empty(), store.head("a"));
+  }
+
+  @Test
+  void a_call_that_does_not_hang_passes() throws Exception {
+    ObjectStore hurried = new HurriedStore(store, Duration.ofHours(1));
+    hurried.put("a", text("x"), Precondition.ABSENT);
+    assertEquals("x", Blob.read(hurried, "a", 9).orElseThrow().text());
+    assertEquals(
+        Kind.PRECONDITION_FAILED, kindOf(() -> hurried.put("a", text("x"), Precondition.ABSENT)));
+  }
 }

@@ -15,6 +15,7 @@ import java.util.concurrent.ExecutionException;
 import java.util.concurrent.Future;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 import java.util.function.Consumer;
@@ -63,6 +64,13 @@ import org.slf4j.LoggerFactory;
  * socket (CRIU then backs out cleanly) and never by killing CRIU, which would leave mappings in the
  * task.
  *
+ * <p><b>A store that does not answer</b> may cost the caller his deadline and no more. So whatever
+ * waits for the store before the commit can be interrupted, the answer does not wait for anything
+ * that only cleans up (aborted uploads, the record of the failure, the log), and none of that is
+ * done while the tree stands still. The one wait without an end is that of a final commit whose
+ * outcome is not known. Reading that it was not written does not end it, as it may still be on its
+ * way: only another write in its place does, which shuts it out.
+ *
  * <p>One dump at a time; {@link #cancel} may be called from any thread.
  */
 public final class Dumper {
@@ -75,10 +83,14 @@ public final class Dumper {
   /** How often the log of a dump under way is put again, in nanoseconds. */
   private static final long LOG_INTERVAL = 2_000_000_000L;
 
+  private static final String GIVEN_UP_EARLIER = "it was given up while the store did not answer";
   private static final String ENGINE_DIED = "the engine died during the dump";
 
   /** How long a leave-running dump waits to know whether its commit took effect. */
   private static final Duration COMMIT_PATIENCE = Duration.ofSeconds(60);
+
+  /** How long the answer waits for the log to be stored. */
+  private static final Duration LOG_PATIENCE = Duration.ofSeconds(2);
 
   /** How long is tried to tell the store that a dump has failed. */
   private static final Duration FAIL_PATIENCE = Duration.ofSeconds(10);
@@ -97,19 +109,29 @@ public final class Dumper {
   }
 
   /**
-   * Takes a snapshot and reports how it went; does not throw, for whatever happened the task's fate
-   * is in the result.
+   * Takes a snapshot and tells how it went; does not throw, for whatever happened the task's fate
+   * is in the result. Then it cleans up, which may take as long as a store does not answer.
    *
    * @param root the task's root process
+   * @param answer called once, as soon as the fate of the task and of the snapshot is known: at the
+   *     latest some seconds after the deadline, unless the tree stands still because the store does
+   *     not say whether the snapshot is committed
    */
-  public DumpResult dump(long root, DumpRequest request, Consumer<DumpProgress> progress) {
+  public void dump(
+      long root,
+      DumpRequest request,
+      Consumer<DumpProgress> progress,
+      Consumer<DumpResult> answer) {
     Job job = new Job(root, request, progress);
     current.set(job);
+    DumpResult result;
     try {
-      return job.run();
+      result = job.run();
     } finally {
       current.set(null);
     }
+    answer.accept(result);
+    job.tidy(result);
   }
 
   /** Gives up the dump that is under way, if its commit has not begun. */
@@ -132,7 +154,7 @@ public final class Dumper {
     boolean committed;
     recovering = true;
     try {
-      committed = isFinal && decide(id);
+      committed = isFinal && decide(id, ENGINE_DIED).isPresent();
     } catch (SnapshotException e) {
       // the hook stays unanswered and the tree frozen until it is killed: it lives elsewhere
       return DumpResult.failure(id, !isFinal, e.getMessage(), true, 0);
@@ -157,12 +179,13 @@ public final class Dumper {
   }
 
   /**
-   * Whether a dead engine's final dump is committed: written, not just read, for its commit may
-   * still be on its way and is shut out so.
+   * Makes the store say whether a final dump is committed: written, not just read, for its commit
+   * may still be on its way and is shut out so.
    *
+   * @return the dump when it is
    * @throws SnapshotException of kind OWNER_LOST only: everything else is waited out
    */
-  private boolean decide(int id) throws SnapshotException {
+  private Optional<DumpMetadata.Dump> decide(int id, String why) throws SnapshotException {
     while (true) {
       try {
         return context
@@ -173,13 +196,10 @@ public final class Dumper {
                     document.changing(
                         id,
                         dump ->
-                            dump.restorable()
-                                ? dump
-                                : dump.failed(ENGINE_DIED, context.clock().millis())),
+                            dump.restorable() ? dump : dump.failed(why, context.clock().millis())),
                 MetadataStore.Pause.FOR_EVER)
             .dump(id)
-            .map(DumpMetadata.Dump::restorable)
-            .orElse(false);
+            .filter(DumpMetadata.Dump::restorable);
       } catch (StoreException | SnapshotException e) {
         if (e instanceof SnapshotException s && s.kind() == SnapshotException.Kind.OWNER_LOST) {
           throw s;
@@ -276,20 +296,37 @@ public final class Dumper {
             && (job.stage.get() == Stage.COMMITTING || job.stage.get() == Stage.COMMITTED));
   }
 
-  /** Returns whether the store has it as failed now, so that nobody will read its objects. */
+  /**
+   * Records that a dump has failed, and with it every other one of this run that is not under way
+   * any more, as their number may not be known: the reply that told it was lost.
+   *
+   * @return whether the store has it as failed now, so that nobody will read its objects
+   */
   private boolean fail(int id, String why) {
     try {
-      context
+      return context
           .metadata()
           .update(
               context.ownerId(),
-              document -> document.changing(id, dump -> dump.failed(why, context.clock().millis())),
-              MetadataStore.Pause.upTo(FAIL_PATIENCE));
-      return true;
+              document -> abandoned(document, why),
+              MetadataStore.Pause.upTo(FAIL_PATIENCE))
+          .dump(id)
+          .filter(DumpMetadata.Dump::restorable)
+          .isEmpty();
     } catch (StoreException | SnapshotException e) {
       log.warn("that dump {} failed could not be recorded: {}", id, e.getMessage());
       return false;
     }
+  }
+
+  private DumpMetadata abandoned(DumpMetadata document, String why) {
+    DumpMetadata next = document;
+    for (DumpMetadata.Dump dump : document.dumps()) {
+      if (dump.state() == DumpMetadata.DumpState.DUMPING && dump.epoch() == context.epoch()) {
+        next = next.changing(dump.id(), d -> d.failed(why, context.clock().millis()));
+      }
+    }
+    return next;
   }
 
   /**
@@ -331,21 +368,21 @@ public final class Dumper {
     private Path folder;
     private Path images;
     private Path logFile;
-    private PageReceiver receiver;
+    private volatile PageReceiver receiver;
     private MemoryBudget memory;
     private Transfer transfer;
     private Optional<SpillSink> pageSpill = Optional.empty();
     private Optional<SpillSink> fileSpill = Optional.empty();
-    private PartSink pageSink;
-    private PartSink fileSink;
+    private LateAbort pageSink;
+    private LateAbort fileSink;
     private PageSet pages;
     private SealedDump sealed;
     private long shippedSize;
-    private boolean logIsMissing;
+    private volatile boolean logIsMissing;
     private long shippedAt = System.nanoTime();
-    private volatile String phase = "freezing";
+    private volatile String phase = "starting";
     private volatile String givenUp;
-    private volatile Thread worker;
+    private Thread worker;
     private volatile Exception failure;
     private volatile TaskFiles.Captured captured;
     private Set<Long> tree = Set.of();
@@ -355,6 +392,10 @@ public final class Dumper {
     private volatile Integer vote;
     private Thread ticker;
     private boolean recorded;
+    private boolean begun;
+    private boolean logStored;
+    private Thread shipping;
+    private volatile boolean waitingForCommit;
 
     Job(long root, DumpRequest request, Consumer<DumpProgress> progress) {
       this.root = root;
@@ -363,21 +404,43 @@ public final class Dumper {
     }
 
     DumpResult run() {
+      ticker = Thread.ofVirtual().name("deadline").start(this::tick);
       try {
         return attempt();
       } catch (IOException | RuntimeException e) {
         failure = failure == null ? e : failure;
         return failed();
       } catch (InterruptedException e) {
-        Thread.currentThread().interrupt();
         failure = e;
         return failed();
       } finally {
-        cleanUp();
+        idle();
+        ticker.interrupt();
+      }
+    }
+
+    /** From now on the calling thread is interrupted when the dump is given up. */
+    private synchronized void busy() {
+      worker = Thread.currentThread();
+    }
+
+    /** The calling thread is not interrupted any more, and what came too late is forgotten. */
+    private synchronized void idle() {
+      worker = null;
+      boolean late = Thread.interrupted();
+      if (late) {
+        log.debug("interrupted just when it was done");
+      }
+    }
+
+    private synchronized void interruptWorker() {
+      if (worker != null) {
+        worker.interrupt();
       }
     }
 
     private DumpResult attempt() throws IOException, InterruptedException {
+      busy();
       takeCensus();
       context.files().prepare();
       context.crashPoints().at(DumpPoint.DUMP_UNKNOWN);
@@ -397,7 +460,7 @@ public final class Dumper {
       fileSpill = spill("files");
       pageSink = sink("pages", pageSpill);
       fileSink = sink("files", fileSpill);
-      try (PageReceiver opened =
+      receiver =
           PageReceiver.open(
               new ReceiverConfig(
                   memory.pool(),
@@ -419,37 +482,33 @@ public final class Dumper {
                   context.crashPoints().at(DumpPoint.DUMP_RECEIVED);
                   observer.received(id, received);
                 }
-              })) {
-        receiver = opened;
-        receiver.start();
-        ticker = Thread.ofVirtual().name("deadline").start(this::tick);
-        context.hooks().handler(this::hook);
-        String spawnId = (request.leaveRunning() ? "keep-" : "final-") + id;
-        context
-            .init()
-            .spawn(
-                spawnId,
-                Optional.of(pageSocket()),
-                folder.resolve("criu.out"),
-                context.criu().dump(root, images, logFile, context.hook(), request.leaveRunning()));
-        context.crashPoints().at(DumpPoint.DUMP_CRIU_STARTED);
-        WaitStatus status = await(spawnId);
-        context.crashPoints().at(DumpPoint.DUMP_CRIU_ENDED);
-        putLog();
-        if (!status.success() || failure != null) {
-          return criuFailed(status);
-        }
-        if (request.leaveRunning()) {
-          worker = Thread.currentThread();
-          try {
-            finish();
-          } finally {
-            worker = null;
-          }
-          retention.tidy();
-        }
-        return succeeded();
+              });
+      receiver.start();
+      phase = "freezing";
+      checkNotGivenUp();
+      idle();
+      context.hooks().handler(this::hook);
+      String spawnId = (request.leaveRunning() ? "keep-" : "final-") + id;
+      context
+          .init()
+          .spawn(
+              spawnId,
+              Optional.of(pageSocket()),
+              folder.resolve("criu.out"),
+              context.criu().dump(root, images, logFile, context.hook(), request.leaveRunning()));
+      context.crashPoints().at(DumpPoint.DUMP_CRIU_STARTED);
+      WaitStatus status = await(spawnId);
+      context.crashPoints().at(DumpPoint.DUMP_CRIU_ENDED);
+      storeLog();
+      if (!status.success() || failure != null) {
+        return criuFailed(status);
       }
+      if (request.leaveRunning()) {
+        busy();
+        finish();
+        idle();
+      }
+      return succeeded();
     }
 
     /** A process outside the tree would be lost in silence. */
@@ -475,33 +534,38 @@ public final class Dumper {
     }
 
     private void begin() throws StoreException, SnapshotException {
+      begun = true;
       long now = context.clock().millis();
-      long deadline = request.deadline().map(d -> now + d.toMillis()).orElse(0L);
+      long deadline =
+          request.deadline().isEmpty()
+              ? 0
+              : now + (request.deadlineNanos() - System.nanoTime()) / 1_000_000;
       DumpMetadata document =
           context
               .metadata()
               .update(
                   context.ownerId(),
                   d ->
-                      d.adding(
-                          new DumpMetadata.Dump(
-                              d.nextId(),
-                              DumpMetadata.DumpType.FULL,
-                              DumpMetadata.DumpState.DUMPING,
-                              null,
-                              d.task().generation(),
-                              context.attempt(),
-                              context.epoch(),
-                              now,
-                              deadline,
-                              0,
-                              0,
-                              0,
-                              0,
-                              0,
-                              null,
-                              null,
-                              stem)));
+                      abandoned(d, GIVEN_UP_EARLIER)
+                          .adding(
+                              new DumpMetadata.Dump(
+                                  d.nextId(),
+                                  DumpMetadata.DumpType.FULL,
+                                  DumpMetadata.DumpState.DUMPING,
+                                  null,
+                                  d.task().generation(),
+                                  context.attempt(),
+                                  context.epoch(),
+                                  now,
+                                  deadline,
+                                  0,
+                                  0,
+                                  0,
+                                  0,
+                                  0,
+                                  null,
+                                  null,
+                                  stem)));
       id = document.dumps().getLast().id();
       log.info(
           "dump {} begins ({}): {} processes, {} MiB resident",
@@ -519,12 +583,13 @@ public final class Dumper {
      * Where packs go: straight to the store, or to the cache disk first where the task must not
      * wait for the link.
      */
-    private PartSink sink(String kind, Optional<SpillSink> spill) {
-      return new PointedSink(
-          spill
-              .<PartSink>map(sink -> sink)
-              .orElseGet(() -> new UploadSink(context.store(), names(kind))),
-          context.crashPoints());
+    private LateAbort sink(String kind, Optional<SpillSink> spill) {
+      return new LateAbort(
+          new PointedSink(
+              spill
+                  .<PartSink>map(sink -> sink)
+                  .orElseGet(() -> new UploadSink(context.store(), names(kind))),
+              context.crashPoints()));
     }
 
     private Optional<SpillSink> spill(String kind) throws IOException {
@@ -563,11 +628,7 @@ public final class Dumper {
           Thread.sleep(500);
           report();
           if (overdue()) {
-            giveUp(
-                "its deadline of "
-                    + request.deadline().orElseThrow().toSeconds()
-                    + " s passed in phase "
-                    + phase);
+            giveUpInTime();
           }
         }
       } catch (InterruptedException e) {
@@ -575,9 +636,34 @@ public final class Dumper {
       }
     }
 
+    private void giveUpInTime() {
+      String deadline = "its deadline of " + seconds(request.deadline().orElseThrow()) + " passed";
+      giveUp(deadline + " in phase " + phase);
+      if (stage.get() != Stage.COMMITTING || waitingForCommit) {
+        return;
+      }
+      waitingForCommit = true;
+      if (request.leaveRunning()) {
+        givenUp = deadline + ", and the store does not say whether it is committed";
+        interruptWorker();
+      } else {
+        phase = "waiting, with the task stopped, for the store to say whether it is committed";
+        log.error(
+            "dump {}: {}, and the store does not say whether it is committed: the task stands still"
+                + " until it does, for it could live twice",
+            id,
+            deadline);
+      }
+    }
+
+    private static String seconds(Duration time) {
+      return time.toMillis() % 1000 == 0
+          ? time.toSeconds() + " s"
+          : time.toMillis() / 1000.0 + " s";
+    }
+
     private boolean overdue() {
-      return request.deadline().isPresent()
-          && System.nanoTime() - start > request.deadline().get().toNanos();
+      return request.deadline().isPresent() && System.nanoTime() - request.deadlineNanos() > 0;
     }
 
     void giveUp(String why) {
@@ -587,10 +673,7 @@ public final class Dumper {
         if (open != null) {
           open.abort(why);
         }
-        Thread busy = worker;
-        if (busy != null) {
-          busy.interrupt();
-        }
+        interruptWorker();
       }
     }
 
@@ -608,7 +691,7 @@ public final class Dumper {
       if (vote != null) {
         return vote; // asked again, as the answer did not arrive
       }
-      worker = Thread.currentThread();
+      busy();
       try {
         postDump();
         vote = 0;
@@ -617,7 +700,7 @@ public final class Dumper {
       } catch (Error e) {
         failure = new IllegalStateException(e.toString(), e);
       } finally {
-        worker = null;
+        idle();
       }
       if (ownerLost()) {
         killFrozen();
@@ -756,12 +839,7 @@ public final class Dumper {
       context.crashPoints().at(DumpPoint.DUMP_COMMITTING);
       boolean wasInterrupted = Thread.interrupted();
       try {
-        committed =
-            sealed.commit(
-                !request.leaveRunning(),
-                request.leaveRunning()
-                    ? MetadataStore.Pause.upTo(COMMIT_PATIENCE)
-                    : MetadataStore.Pause.FOR_EVER);
+        committed = request.leaveRunning() ? commitBehind() : commitFrozen();
         context.crashPoints().at(DumpPoint.DUMP_COMMITTED);
         stage.set(Stage.COMMITTED);
         observer.committed(id);
@@ -769,6 +847,39 @@ public final class Dumper {
         if (wasInterrupted) {
           Thread.currentThread().interrupt();
         }
+      }
+    }
+
+    /** The task runs: nobody is harmed when it is not known in time. */
+    private DumpMetadata.Dump commitBehind() throws StoreException, SnapshotException {
+      return sealed.commit(false, MetadataStore.Pause.upTo(COMMIT_PATIENCE));
+    }
+
+    /** The tree stands still, and may go on only when the snapshot is certain not to exist. */
+    private DumpMetadata.Dump commitFrozen() throws StoreException, SnapshotException {
+      AtomicBoolean doubtful = new AtomicBoolean();
+      try {
+        return sealed.commit(
+            true,
+            last -> {
+              if (last.kind() == StoreException.Kind.UNKNOWN_OUTCOME) {
+                doubtful.set(true);
+              }
+              if (overdue()) {
+                throw last;
+              }
+              MetadataStore.Pause.FOR_EVER.await(last);
+            });
+      } catch (StoreException e) {
+        if (e.kind() != StoreException.Kind.UNKNOWN_OUTCOME && !doubtful.get()) {
+          throw e; // it was refused each time: nothing is on its way
+        }
+        log.error(
+            "whether dump {} is committed is not known, the task stands still until it is: {}",
+            id,
+            e.getMessage());
+        Optional<DumpMetadata.Dump> now = decide(id, "its commit was given up: " + e.getMessage());
+        return now.orElseThrow(() -> e);
       }
     }
 
@@ -793,11 +904,21 @@ public final class Dumper {
         if (size != shippedSize && now - shippedAt > LOG_INTERVAL) {
           shippedSize = size;
           shippedAt = now;
-          putLog();
+          if (shipping == null || !shipping.isAlive()) {
+            shipping = Thread.ofVirtual().name("log").start(this::putLog);
+          }
         }
       } catch (IOException e) {
         log.debug("the size of {} is not known: {}", logFile, e.getMessage());
       }
+    }
+
+    /** The whole log, if the store takes it soon; otherwise when the answer is given. */
+    private void storeLog() {
+      if (shipping != null) {
+        shipping.interrupt();
+      }
+      logStored = Bounded.run(LOG_PATIENCE, this::putLog);
     }
 
     private void putLog() {
@@ -870,25 +991,6 @@ public final class Dumper {
               ? givenUp
               : cause.getMessage() == null ? cause.toString() : cause.getMessage();
       log.debug("dump {} failed", id, cause);
-      if (id > 0 && !ownerLost && stage.get() != Stage.COMMITTED) {
-        boolean interrupted = Thread.interrupted();
-        context.crashPoints().at(DumpPoint.DUMP_FAILING);
-        giveUpSinks(); // first: the store may be full of what they hold
-        recorded = fail(id, why);
-        if (!recorded && storeIsFull(cause) && stage.get() != Stage.COMMITTING) {
-          removeWhatFillsTheStore();
-          recorded = fail(id, why);
-        }
-        if (recorded) {
-          context.crashPoints().at(DumpPoint.DUMP_FAILED);
-        }
-        if (logIsMissing) {
-          putLog();
-        }
-        if (interrupted) {
-          Thread.currentThread().interrupt();
-        }
-      }
       return DumpResult.failure(
           id, request.leaveRunning(), why, ownerLost, (System.nanoTime() - start) / 1_000_000);
     }
@@ -918,29 +1020,66 @@ public final class Dumper {
       }
     }
 
-    /** What has been begun is aborted, so that its space is free again. */
-    private void giveUpSinks() {
+    /** Throws away what the sinks have, where they were told to. */
+    private void finishSinks() throws IOException {
+      if (pageSink != null) {
+        pageSink.finish();
+      }
+      if (fileSink != null) {
+        fileSink.finish();
+      }
+    }
+
+    private void recordFailure(String why) {
+      context.crashPoints().at(DumpPoint.DUMP_FAILING);
+      boolean full = storeIsFull(failure);
+      if (full) { // of what was begun: its space is free when it is aborted
+        try {
+          if (captured != null) {
+            captured.close();
+          }
+          finishSinks();
+        } catch (IOException e) {
+          log.warn("while giving up dump {}: {}", id, e.getMessage());
+        }
+      }
+      recorded = fail(id, why);
+      if (!recorded && full && id > 0 && stage.get() != Stage.COMMITTING) {
+        removeWhatFillsTheStore();
+        recorded = fail(id, why);
+      }
+      if (recorded) {
+        context.crashPoints().at(DumpPoint.DUMP_FAILED);
+      }
+    }
+
+    /** What the answer did not wait for. */
+    void tidy(DumpResult result) {
       if (receiver != null) {
         receiver.close();
       }
-      try {
-        if (captured != null) {
-          captured.close();
-        }
-      } catch (IOException e) {
-        log.warn("while giving up dump {}: {}", id, e.getMessage());
+      if (begun && !result.ok() && !result.ownerLost()) {
+        recordFailure(result.error());
+      }
+      if (logFile != null && (!logStored || logIsMissing)) {
+        putLog();
+      }
+      cleanUp();
+      if (recorded || (result.ok() && request.leaveRunning())) {
+        retention.tidy(); // what it had brought to the store, and older snapshots
       }
     }
 
     private void cleanUp() {
-      boolean interrupted = Thread.interrupted();
-      if (ticker != null) {
-        ticker.interrupt();
-      }
       context.hooks().handler((action, path) -> action.equals("post-dump") ? 1 : 0);
       try {
         if (captured != null) {
           captured.close();
+        }
+        if (recorded || ownerLost()) {
+          // a store that does not even take a record does not take aborts: the next sweep makes
+          // them
+          finishSinks();
         }
         if (transfer != null) {
           transfer.close();
@@ -955,20 +1094,16 @@ public final class Dumper {
         log.warn("while cleaning up after dump {}: {}", id, e.getMessage());
       }
       if (folder != null) {
-        // a store that does not even take a record does not take aborts: the next sweep makes them
         discard(folder, recorded || ownerLost());
-      }
-      if (recorded) {
-        retention.tidy(); // what it had brought to the store already
-      }
-      if (interrupted) {
-        Thread.currentThread().interrupt();
       }
     }
 
     private void report() {
       PageReceiver open = receiver;
       if (open == null) {
+        progress.accept(
+            new DumpProgress(
+                id, phase, 0, expectedBytes, 0, 0, (System.nanoTime() - start) / 1_000_000));
         return;
       }
       ReceiveFigures figures = open.figures();

@@ -202,7 +202,9 @@ public final class MetadataStore {
       return true;
     } catch (StoreException e) {
       switch (e.kind()) {
-        case NOT_FOUND, NO_STORE, DENIED, NO_SPACE, INVALID -> throw e; // never took effect
+        // never took effect: what may have done so is of kind UNKNOWN_OUTCOME
+        case NOT_FOUND, NO_STORE, DENIED, NO_SPACE, INVALID, UNREACHABLE, THROTTLED, CORRUPT ->
+            throw e;
         default -> {
           Optional<Current> now = readBack(e, patience);
           if (now.isPresent()

@@ -17,18 +17,29 @@ import org.slf4j.LoggerFactory;
  *
  * <p>Who the owner is stands in {@link DumpMetadata}; that it lives, in an object of its own, the
  * heartbeat, because a store allows few conditional writes a second to one object and a heartbeat
- * needs none. A newcomer reads the heartbeat twice, {@link #PATIENCE} apart: a host that was taken
- * without notice cannot say goodbye, and waiting a few seconds is cheaper than two lives. An owner
- * that ended by itself has marked itself released, and then there is no wait; a higher attempt
- * number of the batch system is proof that the lower one is over, and a lower one never wins.
- * Clocks of two hosts are never compared.
+ * needs none. A newcomer looks for a new beat for {@link #PATIENCE}: a host that was taken without
+ * notice cannot say goodbye, and waiting a few seconds is cheaper than two lives. An owner that
+ * ended by itself has marked itself released, and then there is no wait; a higher attempt number of
+ * the batch system is proof that the lower one is over, and a lower one never wins. Clocks of two
+ * hosts are never compared.
  */
 public final class Ownership {
 
   private static final Logger log = LoggerFactory.getLogger(Ownership.class);
 
-  /** How far apart the heartbeat is read, in milliseconds; an owner beats every {@link #BEAT}. */
+  /**
+   * For how long a newcomer looks for a beat, in milliseconds; an owner beats every {@link #BEAT}.
+   */
   public static final long PATIENCE = 5000;
+
+  /** Between two looks, in milliseconds. */
+  private static final long GLANCE = 1000;
+
+  /** A look that takes longer tells nothing of the owner, in milliseconds. */
+  private static final long SLOW = 1000;
+
+  /** The longest that slow looks make a newcomer wait, in milliseconds. */
+  private static final long MOST = 60_000;
 
   /** How often an owner beats, in milliseconds. */
   public static final long BEAT = 2000;
@@ -234,16 +245,32 @@ public final class Ownership {
         null);
   }
 
+  /**
+   * Whether there is a beat of this owner that was not there at the first look. None is there when
+   * the owner died between taking the store and its first beat, or when one of another stands
+   * there: then any is new. A store that is slow with us may be so with the owner too, so only time
+   * in which it was not counts.
+   */
   private boolean lives(String ownerId) throws StoreException, InterruptedException {
-    Optional<String> first = heartbeat();
-    if (first.isEmpty() || !first.get().startsWith(ownerId + " ")) {
-      // the owner died between taking the store and its first beat, or beats of an older one stand
-      // there: give it the time of a beat
-      first = Optional.of("");
+    Optional<String> first = heartbeat().filter(beat -> beat.startsWith(ownerId + " "));
+    long all = 0;
+    for (long waited = 0; waited < PATIENCE; ) {
+      sleeper.sleep(GLANCE);
+      waited += GLANCE;
+      all += GLANCE;
+      long asked = clock.millis();
+      Optional<String> now = heartbeat().filter(beat -> beat.startsWith(ownerId + " "));
+      if (now.isPresent() && !now.equals(first)) {
+        return true;
+      }
+      long took = clock.millis() - asked;
+      all += Math.max(0, took);
+      if (took > SLOW && all < MOST) {
+        log.info("the store is slow, so the wait begins anew: {} ms for a heartbeat", took);
+        waited = 0;
+      }
     }
-    sleeper.sleep(PATIENCE);
-    Optional<String> second = heartbeat();
-    return second.isPresent() && second.get().startsWith(ownerId + " ") && !second.equals(first);
+    return false;
   }
 
   private Optional<String> heartbeat() throws StoreException {

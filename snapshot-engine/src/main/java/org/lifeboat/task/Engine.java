@@ -13,10 +13,19 @@ import java.util.List;
 import java.util.Map;
 import java.util.Optional;
 import java.util.concurrent.BlockingQueue;
+import java.util.concurrent.Callable;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.CopyOnWriteArrayList;
+import java.util.concurrent.ExecutionException;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.FutureTask;
 import java.util.concurrent.LinkedBlockingQueue;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicBoolean;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.concurrent.locks.LockSupport;
 import org.lifeboat.crash.CrashPoints;
 import org.lifeboat.criu.Criu;
@@ -29,6 +38,7 @@ import org.lifeboat.init.InitEvent;
 import org.lifeboat.init.InitException;
 import org.lifeboat.init.WaitStatus;
 import org.lifeboat.receive.WarmUp;
+import org.lifeboat.snapshot.Bounded;
 import org.lifeboat.snapshot.Census;
 import org.lifeboat.snapshot.Context;
 import org.lifeboat.snapshot.DumpMetadata;
@@ -45,7 +55,9 @@ import org.lifeboat.snapshot.Restorer;
 import org.lifeboat.snapshot.Retention;
 import org.lifeboat.snapshot.SnapshotException;
 import org.lifeboat.snapshot.TaskFiles;
+import org.lifeboat.store.HurriedStore;
 import org.lifeboat.store.ObjectStore;
+import org.lifeboat.store.ObservedStore;
 import org.lifeboat.store.RetryingStore;
 import org.lifeboat.store.StoreException;
 import org.lifeboat.sys.Libc;
@@ -80,6 +92,19 @@ public final class Engine {
   /** How long the end waits for a copy of dump_metadata. */
   private static final Duration COPY_PATIENCE = Duration.ofSeconds(3);
 
+  /** How long each request of the heartbeat may take: a fresh one is quicker than a stalled one. */
+  private static final Duration HASTE = Duration.ofMillis(1500);
+
+  private static final RetryingStore.Limits BEAT_RETRIES =
+      new RetryingStore.Limits(
+          Duration.ofSeconds(4), Duration.ofMillis(100), Duration.ofMillis(500));
+
+  /** How long is tried to record the task's end, and then to remove what it does not need. */
+  private static final Duration END_PATIENCE = Duration.ofSeconds(60);
+
+  /** How long the run's own end waits for the store, and for what a dump still cleans up. */
+  private static final Duration LEAVE_PATIENCE = Duration.ofSeconds(10);
+
   /** How long the end waits for who asked for a checkpoint, in nanoseconds. */
   private static final long CALLERS_PATIENCE = 3_000_000_000L;
 
@@ -111,6 +136,7 @@ public final class Engine {
   private ControlServer control;
   private Optional<RequestLog> requests = Optional.empty();
   private ObjectStore store;
+  private ObjectStore hurried;
   private MetadataStore metadata;
   private Ownership ownership;
   private HookServer hooks;
@@ -127,6 +153,8 @@ public final class Engine {
   private boolean resuming;
   private boolean busy;
   private boolean finalDump;
+  private Future<?> dumping = CompletableFuture.completedFuture(null);
+  private volatile long lastAnswer = System.nanoTime();
   private boolean ending;
   private boolean saved;
   private Optional<InitEvent.TaskExited> pendingEnd = Optional.empty();
@@ -244,14 +272,16 @@ public final class Engine {
     if (!Files.exists(ownerFile())) {
       baseline = Ahead.start("baseline", this::scanBaseline);
     }
-    store = new RetryingStore(opened, RETRIES);
+    ObjectStore observed = new ObservedStore(opened, this::observe);
+    store = new RetryingStore(observed, RETRIES);
+    hurried = new RetryingStore(new HurriedStore(observed, HASTE), BEAT_RETRIES);
     metadata =
         new MetadataStore(
             store,
             this::word,
             () -> MetadataStore.Pause.upTo(PATIENCE),
             Optional.of(new MetadataCopies(store)));
-    ownership = new Ownership(store, metadata, clock, this::waitForSignal);
+    ownership = new Ownership(store, metadata, clock, Thread::sleep);
     hooks = HookServer.listen(runDirectory.resolve("hook.sock"));
     control =
         ControlServer.listen(
@@ -348,6 +378,61 @@ public final class Engine {
     return HexFormat.of().formatHex(bytes);
   }
 
+  private void observe(ObservedStore.Done call) {
+    boolean answered =
+        call.failure()
+            .map(
+                e ->
+                    e instanceof StoreException s
+                        && !s.retryable()
+                        && s.kind() != StoreException.Kind.INTERRUPTED
+                        && s.kind() != StoreException.Kind.UNKNOWN_OUTCOME)
+            .orElse(true);
+    if (answered) {
+      lastAnswer = call.endNanos();
+    }
+  }
+
+  /**
+   * Does something with the store before the task is there, as long as the store answers now and
+   * then; a signal ends the run meanwhile.
+   */
+  private <T> T whileAnswering(Callable<T> step) throws IOException, InterruptedException {
+    FutureTask<T> future =
+        new FutureTask<>(step) {
+          @Override
+          protected void done() {
+            events.add(new Woken());
+          }
+        };
+    lastAnswer = System.nanoTime();
+    Thread.ofVirtual().name("store").start(future);
+    try {
+      while (!future.isDone()) {
+        waitForSignal(1000);
+        if (System.nanoTime() - lastAnswer > PATIENCE.toNanos() && !future.isDone()) {
+          throw new StoreException(
+              StoreException.Kind.UNREACHABLE,
+              "use",
+              options.store().toString(),
+              "no answer for " + PATIENCE.toSeconds() + " s",
+              "is the network up?",
+              null);
+        }
+      }
+      return future.get();
+    } catch (ExecutionException e) {
+      switch (e.getCause()) {
+        case IOException cause -> throw cause;
+        case InterruptedException cause -> throw cause;
+        case RuntimeException cause -> throw cause;
+        case Throwable cause -> throw new IllegalStateException(cause);
+      }
+    } finally {
+      future.cancel(true);
+    }
+  }
+
   /** Waits before the task is there; a signal ends the run then, everything else is kept. */
   private void waitForSignal(long millis) throws InterruptedException {
     long end = System.nanoTime() + millis * 1_000_000;
@@ -360,6 +445,9 @@ public final class Engine {
           case FromInit(InitEvent.Signalled(String name)) ->
               throw new End(128 + Signals.number(name), name + " before the task ran: ending");
           case FromInit(InitEvent.Lost(String why)) -> throw new End(ExitCodes.FAILURE, why);
+          case Woken() -> {
+            return;
+          }
           default -> kept.add(event);
         }
       }
@@ -412,7 +500,10 @@ public final class Engine {
     long giveUp = System.nanoTime() + PATIENCE.toNanos();
     for (long wait = 500; ; wait = Math.min(2 * wait, 8000)) {
       try {
-        return ownership.take(me, command, directory, options.takeover(), options.fresh(), opening);
+        return whileAnswering(
+            () ->
+                ownership.take(
+                    me, command, directory, options.takeover(), options.fresh(), opening));
       } catch (StoreException e) {
         boolean again = e.retryable() || e.kind() == StoreException.Kind.UNKNOWN_OUTCOME;
         if (!again || System.nanoTime() > giveUp) {
@@ -471,9 +562,15 @@ public final class Engine {
     dumper =
         new Dumper(
             context, retention, requests.<DumpObserver>map(log -> log).orElse(DumpObserver.NONE));
+    MetadataStore glance =
+        new MetadataStore(hurried, this::word, () -> MetadataStore.Pause.upTo(HASTE));
     watch =
         new OwnerWatch(
-            ownership, metadata, ownerId, Thread::sleep, why -> events.add(new Fenced(why)));
+            new Ownership(hurried, glance, clock, Thread::sleep),
+            glance,
+            ownerId,
+            Thread::sleep,
+            why -> events.add(new Fenced(why)));
     watch.start();
   }
 
@@ -554,7 +651,7 @@ public final class Engine {
         return metadata.read();
       } catch (StoreException e) {
         log.warn("the task runs, but its store does not answer, trying again: {}", e.getMessage());
-        waitForSignal(5000);
+        Thread.sleep(5000);
       }
     }
   }
@@ -695,6 +792,8 @@ public final class Engine {
         yield Optional.empty();
       }
       case SnapshotDone done -> snapshotDone(done);
+      case NotBegun() -> notBegun();
+      case Woken() -> Optional.empty();
       case EndCommitted(int code) -> Optional.of(code);
     };
   }
@@ -726,6 +825,10 @@ public final class Engine {
   }
 
   private void checkpoint(Checkpoint request) {
+    if (request.begun().get()) {
+      return; // it was answered when its deadline passed
+    }
+    request.watchDeadline();
     if (finalDump || saved) {
       refuse(
           request,
@@ -749,25 +852,41 @@ public final class Engine {
       worker.execute(() -> events.add(request)); // in its turn, when what is under way has ended
       return;
     }
-    take(request.dump(), Optional.of(request.reply()));
+    take(request.dump(), Optional.of(request));
   }
 
   private static void refuse(Checkpoint request, String why) {
-    request.reply().send(new ControlServer.Failed(true, ExitCodes.USAGE, why));
+    if (request.begun().compareAndSet(false, true)) {
+      request.reply().send(new ControlServer.Failed(true, ExitCodes.USAGE, why));
+    }
   }
 
-  private void take(DumpRequest request, Optional<ControlServer.Reply> reply) {
+  private void take(DumpRequest request, Optional<Checkpoint> asked) {
     busy = true;
     finalDump = !request.leaveRunning();
     long root = taskPid;
-    worker.execute(
-        () -> {
-          warmUp.ifPresent(WarmUp::close);
-          events.add(
-              new SnapshotDone(
-                  dumper.dump(root, request, progress -> reply.ifPresent(r -> r.send(progress))),
-                  reply));
-        });
+    Optional<ControlServer.Reply> reply = asked.map(Checkpoint::reply);
+    dumping =
+        worker.submit(
+            () -> {
+              if (asked.isPresent() && !asked.get().begun().compareAndSet(false, true)) {
+                events.add(new NotBegun());
+                return;
+              }
+              warmUp.ifPresent(WarmUp::close);
+              dumper.dump(
+                  root,
+                  request,
+                  progress -> reply.ifPresent(r -> r.send(progress)),
+                  result -> events.add(new SnapshotDone(result, reply)));
+            });
+  }
+
+  /** Its deadline passed while the worker was busy with something else. */
+  private Optional<Integer> notBegun() {
+    busy = false;
+    finalDump = false;
+    return pendingEnd.isPresent() ? taskExited(pendingEnd.get()) : Optional.empty();
   }
 
   private Optional<Integer> snapshotDone(SnapshotDone done)
@@ -846,32 +965,48 @@ public final class Engine {
 
   private int commitEnd(int code) {
     crashPoints.at(RunPoint.RUN_TASK_ENDED);
-    DumpMetadata last;
-    try {
-      last =
-          metadata.update(
-              context.ownerId(),
-              d ->
-                  d.withTask(
-                          new DumpMetadata.Task(
-                              DumpMetadata.TaskState.ENDED,
-                              code,
-                              clock.millis(),
-                              d.task().generation()))
-                      .released());
-    } catch (StoreException | SnapshotException e) {
+    AtomicReference<DumpMetadata> recorded = new AtomicReference<>();
+    AtomicReference<String> failure =
+        new AtomicReference<>("no answer for " + END_PATIENCE.toSeconds() + " s");
+    boolean inTime =
+        Bounded.run(
+            END_PATIENCE,
+            () -> {
+              try {
+                recorded.set(recordEnd(code));
+              } catch (StoreException | SnapshotException | RuntimeException e) {
+                failure.set(describe(e));
+              }
+            });
+    DumpMetadata last = recorded.get();
+    if (last == null) {
       log.error(
           "the task ended with exit code {}, but that could not be recorded in {}; another run of"
               + " it would go on from its newest snapshot: {}",
           code,
           options.store(),
-          e.getMessage());
+          inTime ? failure.get() : "no answer for " + END_PATIENCE.toSeconds() + " s");
       return code;
     }
     crashPoints.at(RunPoint.RUN_END_RECORDED);
-    retention.end(last);
+    if (!Bounded.run(END_PATIENCE, () -> retention.end(last))) {
+      log.warn(
+          "the store is slow: not all snapshots of the task, which has ended, were removed within {} s; lifeboat gc {} removes the rest",
+          END_PATIENCE.toSeconds(),
+          options.store());
+    }
     crashPoints.at(RunPoint.RUN_IMAGES_REMOVED);
     return code;
+  }
+
+  private DumpMetadata recordEnd(int code) throws StoreException, SnapshotException {
+    return metadata.update(
+        context.ownerId(),
+        d ->
+            d.withTask(
+                    new DumpMetadata.Task(
+                        DumpMetadata.TaskState.ENDED, code, clock.millis(), d.task().generation()))
+                .released());
   }
 
   private Optional<Integer> signalled(String name) throws IOException {
@@ -901,7 +1036,7 @@ public final class Engine {
   // ---- leaving
 
   private int leave(int code) {
-    List<Exception> failures = new ArrayList<>();
+    List<Exception> failures = new CopyOnWriteArrayList<>();
     attempt(
         failures,
         () -> {
@@ -910,7 +1045,14 @@ public final class Engine {
           }
         });
     attempt(failures, this::stopListing);
-    attempt(failures, this::release);
+    if (!Bounded.run(LEAVE_PATIENCE, () -> attempt(failures, this::release))) {
+      failures.add(
+          new IOException(
+              "the store does not answer: the next run of "
+                  + options.store()
+                  + " will wait to see that this one has ended"));
+    }
+    attempt(failures, this::awaitTidy);
     attempt(failures, this::settle);
     crashPoints.at(RunPoint.RUN_RELEASED);
     attempt(failures, Engine::awaitCallers);
@@ -1026,6 +1168,19 @@ public final class Engine {
     }
   }
 
+  /** What a dump cleans up behind its answer; the next run does it otherwise. */
+  private void awaitTidy() throws IOException {
+    try {
+      dumping.get(LEAVE_PATIENCE.toNanos(), TimeUnit.NANOSECONDS);
+    } catch (TimeoutException e) {
+      throw new IOException("the last dump is still being cleaned up", e);
+    } catch (ExecutionException e) {
+      throw new IOException("the last dump's clean-up failed: " + e.getCause(), e);
+    } catch (InterruptedException e) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
   private static void attempt(List<Exception> failures, Step step) {
     try {
       step.run();
@@ -1054,8 +1209,51 @@ public final class Engine {
   /** Another run has the store now. */
   record Fenced(String why) implements Event {}
 
-  /** Somebody asks for a checkpoint. */
-  record Checkpoint(DumpRequest dump, ControlServer.Reply reply) implements Event {}
+  /** What the loop waited for with the store is done. */
+  record Woken() implements Event {}
+
+  /** A dump was not begun, as its deadline had passed by then. */
+  record NotBegun() implements Event {}
+
+  /**
+   * Somebody asks for a checkpoint.
+   *
+   * @param begun whether it was begun, or answered because its deadline passed before
+   * @param watched whether its deadline is looked after
+   */
+  record Checkpoint(
+      DumpRequest dump, ControlServer.Reply reply, AtomicBoolean begun, AtomicBoolean watched)
+      implements Event {
+
+    Checkpoint(DumpRequest dump, ControlServer.Reply reply) {
+      this(dump, reply, new AtomicBoolean(), new AtomicBoolean());
+    }
+
+    /** Answers when the deadline passes before it is begun. */
+    void watchDeadline() {
+      if (dump.deadline().isEmpty() || !watched.compareAndSet(false, true)) {
+        return;
+      }
+      Thread.ofVirtual()
+          .name("deadline")
+          .start(
+              () -> {
+                long left = dump.deadlineNanos() - System.nanoTime();
+                LockSupport.parkNanos(left);
+                while (dump.deadlineNanos() - System.nanoTime() > 0) {
+                  LockSupport.parkNanos(dump.deadlineNanos() - System.nanoTime());
+                }
+                if (begun.compareAndSet(false, true)) {
+                  reply.send(
+                      new ControlServer.Failed(
+                          true,
+                          ExitCodes.DUMP,
+                          "its deadline passed before it could begin, behind what was under way"
+                              + " (the log tells; a store that does not answer?)"));
+                }
+              });
+    }
+  }
 
   record SnapshotDone(DumpResult result, Optional<ControlServer.Reply> reply) implements Event {}
 

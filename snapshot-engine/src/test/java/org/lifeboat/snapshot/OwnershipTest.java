@@ -16,11 +16,13 @@ import java.util.concurrent.CyclicBarrier;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
+import java.util.concurrent.atomic.AtomicLong;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.lifeboat.store.ObjectStore;
+import org.lifeboat.store.ObservedStore;
 
 final class OwnershipTest {
 
@@ -170,6 +172,65 @@ final class OwnershipTest {
     other(0, false);
     beat("someone before");
     assertOwned(living("other"), 0, "lives");
+  }
+
+  private Ownership withSlowStore(long looksUntilFast, Ownership.Sleeper meanwhile) {
+    AtomicLong now = new AtomicLong();
+    AtomicLong looks = new AtomicLong();
+    ObjectStore slow =
+        new ObservedStore(
+            store,
+            call -> {
+              if (call.key().equals(Layout.HEARTBEAT) && looks.incrementAndGet() < looksUntilFast) {
+                now.addAndGet(3000);
+              }
+            });
+    return new Ownership(
+        slow,
+        metadata(),
+        new Clock() {
+          @Override
+          public java.time.ZoneId getZone() {
+            return ZoneOffset.UTC;
+          }
+
+          @Override
+          public Clock withZone(java.time.ZoneId zone) {
+            return this;
+          }
+
+          @Override
+          public Instant instant() {
+            return Instant.ofEpochMilli(now.get());
+          }
+        },
+        millis -> {
+          waited += millis;
+          meanwhile.sleep(millis);
+        });
+  }
+
+  @Test
+  void timeInWhichTheStoreIsSlowDoesNotCountAgainstTheOwner() throws IOException {
+    other(0, false);
+    long late = 2 * Ownership.PATIENCE;
+    Ownership newcomer =
+        withSlowStore(
+            late / 1000,
+            millis -> {
+              if (waited > late) {
+                beat("other");
+              }
+            });
+    assertOwned(newcomer, 0, "lives");
+    assertTrue(waited > late, "it waited for " + waited + " ms");
+  }
+
+  @Test
+  void aStoreThatIsAlwaysSlowEndsTheWaitToo() throws Exception {
+    other(0, false);
+    assertEquals(2, take(withSlowStore(Long.MAX_VALUE, millis -> {}), 0, false).now().epoch());
+    assertTrue(waited > Ownership.PATIENCE && waited < 60_000, "it waited for " + waited + " ms");
   }
 
   @Test
