@@ -7,6 +7,9 @@ import java.nio.file.StandardOpenOption;
 import java.util.List;
 import java.util.Map;
 import java.util.stream.Stream;
+import org.lifeboat.s3.FaultProxy;
+import org.lifeboat.s3.FaultRule;
+import org.lifeboat.store.StoreCall;
 
 /**
  * Where the snapshots of a test are: the one thing that its hosts share. The objects are files in a
@@ -19,11 +22,14 @@ final class Site implements AutoCloseable {
   enum Kind {
     FILE,
     VERSITYGW,
-    MINIO
+    MINIO,
+    /** Versitygw behind a {@link FaultProxy}. */
+    FAULTY
   }
 
   private static final String BUCKET = "bucket";
   private static final String ADDRESS = "10.77.0.1";
+  private static final String CONTROL = "http://127.0.0.1:7099";
   private static final Map<String, String> KEYS =
       Map.of("AWS_ACCESS_KEY_ID", "testkey", "AWS_SECRET_ACCESS_KEY", "testsecret");
 
@@ -67,7 +73,8 @@ final class Site implements AutoCloseable {
   private void startServer() throws IOException, InterruptedException {
     server.run("ip", "address", "add", ADDRESS + "/32", "dev", "lo");
     Program program;
-    if (kind == Kind.VERSITYGW) {
+    if (kind != Kind.MINIO) {
+      server.run("mkdir", "/tmp/iam");
       program =
           server.start(
               List.of(
@@ -76,8 +83,10 @@ final class Site implements AutoCloseable {
                   "testkey",
                   "--secret",
                   "testsecret",
+                  "--iam-dir",
+                  "/tmp/iam",
                   "--port",
-                  "0.0.0.0:7070",
+                  kind == Kind.FAULTY ? "127.0.0.1:7071" : "0.0.0.0:7070",
                   "--health",
                   "/health",
                   "--keep-alive",
@@ -95,7 +104,10 @@ final class Site implements AutoCloseable {
               List.of(),
               List.of(Tools.minio().toString(), "server", "--address", "0.0.0.0:7070", "/media"));
     }
-    String health = kind == Kind.VERSITYGW ? "/health" : "/minio/health/ready";
+    if (kind == Kind.FAULTY) {
+      startProxy();
+    }
+    String health = kind == Kind.MINIO ? "/minio/health/ready" : "/health";
     server.run(
         "curl",
         "-sSf",
@@ -125,6 +137,71 @@ final class Site implements AutoCloseable {
         "--aws-sigv4",
         "aws:amz:us-east-1:s3",
         endpoint() + "/" + BUCKET);
+  }
+
+  private void startProxy() throws IOException, InterruptedException {
+    long seed = Long.getLong("lifeboat.seed", System.nanoTime());
+    System.out.println("the proxy: -Dlifeboat.seed=" + seed);
+    Program proxy =
+        server.start(
+            List.of(
+                System.getProperty("java.home") + "/bin/java",
+                "-XX:+UseSerialGC",
+                "-XX:TieredStopAtLevel=1",
+                "-XX:-UsePerfData",
+                "-Xmx128m",
+                "-cp",
+                home(FaultProxy.class) + ":" + home(StoreCall.class),
+                FaultProxy.class.getName(),
+                "0.0.0.0:7070",
+                "127.0.0.1:7071",
+                "7099",
+                Long.toString(seed)));
+    proxy.awaitLine("^ready$");
+  }
+
+  private static String home(Class<?> type) {
+    return type.getProtectionDomain().getCodeSource().getLocation().getPath();
+  }
+
+  /** Makes the proxy fail by these rules too, each a line as {@link FaultRule} has it. */
+  void faults(String... rules) throws IOException, InterruptedException {
+    server.run("curl", "-sSf", "--data-binary", String.join("\n", rules), CONTROL + "/rules");
+  }
+
+  /** Lets the proxy pass everything from now on. */
+  void noFaults() throws IOException, InterruptedException {
+    server.run("curl", "-sSf", "-X", "POST", CONTROL + "/clear");
+  }
+
+  /** Waits until that fault has happened to so many requests since the beginning. */
+  void awaitFault(FaultRule.Fault fault, int n) throws IOException, InterruptedException {
+    server.run("curl", "-sSf", CONTROL + "/hits?n=" + n + "&fault=" + fault);
+  }
+
+  /** Every request so far: operation, fault or -, and key. */
+  List<String> requests() throws IOException, InterruptedException {
+    return server.run("curl", "-sSf", CONTROL + "/journal").lines().toList();
+  }
+
+  /** A second account that may do all that the first may. */
+  void addAccount(String id, String secret) throws IOException, InterruptedException {
+    server.run(
+        Tools.versitygw().toString(),
+        "admin",
+        "--access",
+        "testkey",
+        "--secret",
+        "testsecret",
+        "--endpoint-url",
+        kind == Kind.FAULTY ? "http://127.0.0.1:7071" : endpoint(),
+        "create-user",
+        "--access",
+        id,
+        "--secret",
+        secret,
+        "--role",
+        "admin");
   }
 
   private static String endpoint() {
