@@ -37,8 +37,15 @@ public final class RetryingStore extends AroundStore {
    * @param total from the first attempt's start to the last one's start, for each call
    * @param first the longest wait before the first repetition; doubles with each
    * @param longest what it does not double beyond
+   * @param quiet whether repetitions are of no interest to a user
    */
-  public record Limits(Duration total, Duration first, Duration longest) {
+  public record Limits(Duration total, Duration first, Duration longest, boolean quiet) {
+
+    /** With repetitions that a user is told of. */
+    public Limits(Duration total, Duration first, Duration longest) {
+      this(total, first, longest, false);
+    }
+
     public Limits {
       if (total.isNegative() || first.isNegative() || longest.compareTo(first) < 0) {
         throw new IllegalArgumentException(total + ", " + first + ", " + longest);
@@ -105,7 +112,8 @@ public final class RetryingStore extends AroundStore {
   private void tell(StoreException e, Duration wait) {
     long now = nanoTime.getAsLong();
     long before = lastTold.get();
-    if ((before == 0 || now - before >= TELL_EVERY) && lastTold.compareAndSet(before, now)) {
+    boolean due = before == 0 || now - before >= TELL_EVERY;
+    if (!limits.quiet && due && lastTold.compareAndSet(before, now)) {
       log.info("{}; again in {} ms", e.getMessage(), wait.toMillis());
     } else {
       log.debug("{}; again in {} ms", e.getMessage(), wait.toMillis());

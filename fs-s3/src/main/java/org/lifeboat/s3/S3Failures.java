@@ -288,6 +288,12 @@ final class S3Failures {
           "does the endpoint speak https, and are its authority's certificates in /etc/ssl/certs"
               + " (ca-certificates)?");
     }
+    if (name.contains("THROUGHPUT")) {
+      String stall = server + " was silent for " + S3Clients.STALL.toSeconds() + " s";
+      return conditional
+          ? new Verdict(Kind.UNKNOWN_OUTCOME, stall, "read the object back")
+          : new Verdict(Kind.UNREACHABLE, stall, "is the network up?");
+    }
     switch (name) {
       case "AWS_IO_SOCKET_CONNECTION_REFUSED",
       "AWS_IO_SOCKET_NO_ROUTE_TO_HOST",

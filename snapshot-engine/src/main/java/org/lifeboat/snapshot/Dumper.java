@@ -89,6 +89,9 @@ public final class Dumper {
   /** How long a leave-running dump waits to know whether its commit took effect. */
   private static final Duration COMMIT_PATIENCE = Duration.ofSeconds(60);
 
+  /** How long a tree stands still for its commit before that is said. */
+  private static final Duration LOUD_AFTER = Duration.ofSeconds(5);
+
   /** How long the answer waits for the log to be stored. */
   private static final Duration LOG_PATIENCE = Duration.ofSeconds(2);
 
@@ -396,6 +399,7 @@ public final class Dumper {
     private boolean logStored;
     private Thread shipping;
     private volatile boolean waitingForCommit;
+    private volatile long committingSince = Long.MAX_VALUE;
 
     Job(long root, DumpRequest request, Consumer<DumpProgress> progress) {
       this.root = root;
@@ -630,6 +634,11 @@ public final class Dumper {
           if (overdue()) {
             giveUpInTime();
           }
+          if (stage.get() == Stage.COMMITTING
+              && !request.leaveRunning()
+              && System.nanoTime() - committingSince > LOUD_AFTER.toNanos()) {
+            sayThatItStandsStill();
+          }
         }
       } catch (InterruptedException e) {
         Thread.currentThread().interrupt(); // the dump has ended
@@ -639,20 +648,21 @@ public final class Dumper {
     private void giveUpInTime() {
       String deadline = "its deadline of " + seconds(request.deadline().orElseThrow()) + " passed";
       giveUp(deadline + " in phase " + phase);
-      if (stage.get() != Stage.COMMITTING || waitingForCommit) {
-        return;
-      }
-      waitingForCommit = true;
-      if (request.leaveRunning()) {
+      if (stage.get() == Stage.COMMITTING && request.leaveRunning() && !waitingForCommit) {
+        waitingForCommit = true;
         givenUp = deadline + ", and the store does not say whether it is committed";
         interruptWorker();
-      } else {
+      }
+    }
+
+    private void sayThatItStandsStill() {
+      if (!waitingForCommit) {
+        waitingForCommit = true;
         phase = "waiting, with the task stopped, for the store to say whether it is committed";
         log.error(
-            "dump {}: {}, and the store does not say whether it is committed: the task stands still"
-                + " until it does, for it could live twice",
-            id,
-            deadline);
+            "the store does not say whether dump {} is committed: the task stands still until it"
+                + " does, for it could live twice",
+            id);
       }
     }
 
@@ -835,6 +845,7 @@ public final class Dumper {
       if (!stage.compareAndSet(Stage.RUNNING, Stage.COMMITTING)) {
         throw deadline();
       }
+      committingSince = System.nanoTime();
       phase = "committing";
       context.crashPoints().at(DumpPoint.DUMP_COMMITTING);
       boolean wasInterrupted = Thread.interrupted();
@@ -874,8 +885,8 @@ public final class Dumper {
         if (e.kind() != StoreException.Kind.UNKNOWN_OUTCOME && !doubtful.get()) {
           throw e; // it was refused each time: nothing is on its way
         }
-        log.error(
-            "whether dump {} is committed is not known, the task stands still until it is: {}",
+        log.warn(
+            "whether dump {} is committed is not known, it is given up by a write in its place: {}",
             id,
             e.getMessage());
         Optional<DumpMetadata.Dump> now = decide(id, "its commit was given up: " + e.getMessage());

@@ -97,7 +97,7 @@ public final class Engine {
 
   private static final RetryingStore.Limits BEAT_RETRIES =
       new RetryingStore.Limits(
-          Duration.ofSeconds(4), Duration.ofMillis(100), Duration.ofMillis(500));
+          Duration.ofSeconds(4), Duration.ofMillis(100), Duration.ofMillis(500), true);
 
   /** How long is tried to record the task's end, and then to remove what it does not need. */
   private static final Duration END_PATIENCE = Duration.ofSeconds(60);
