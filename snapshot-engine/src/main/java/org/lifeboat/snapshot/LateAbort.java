@@ -19,6 +19,11 @@ final class LateAbort implements PartSink {
   }
 
   @Override
+  public void prepare() {
+    sink.prepare();
+  }
+
+  @Override
   public String begin(int number) throws IOException {
     return sink.begin(number);
   }
