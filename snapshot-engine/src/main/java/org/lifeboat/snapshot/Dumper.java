@@ -889,7 +889,8 @@ public final class Dumper {
             "whether dump {} is committed is not known, it is given up by a write in its place: {}",
             id,
             e.getMessage());
-        Optional<DumpMetadata.Dump> now = decide(id, "its commit was given up: " + e.getMessage());
+        Optional<DumpMetadata.Dump> now =
+            Dumper.this.decide(id, "its commit was given up: " + e.getMessage());
         return now.orElseThrow(() -> e);
       }
     }
