@@ -15,6 +15,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import sys
 import time
 
@@ -57,6 +58,7 @@ def arguments():
     options.tasks = list(benchmarks.images.TASKS)
     if options.quick:
         vars(options).update(QUICK)
+        os.environ["LIFEBOAT_WARM_UP"] = "off"
     options.size *= benchmarks.MIB
     options.large *= benchmarks.MIB
     options.out = options.out.absolute()
@@ -141,6 +143,7 @@ def main():
         return
     failed = []
     isolate(options)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("perf/run: terminated"))  # what was started is ended
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.names:
         begun = time.monotonic()

@@ -320,7 +320,7 @@ class Run:
             "LIFEBOAT_RUN_BASE": str(folder / "run"),
             "LIFEBOAT_CACHE_LOCATION": str(folder / "cache"),
             "LIFEBOAT_REQUEST_LOG": str(self.requests),
-            "LIFEBOAT_WARM_UP": "1ms",  # nobody wants to wait for it
+            "LIFEBOAT_WARM_UP": os.environ.get("LIFEBOAT_WARM_UP", "1ms"),  # at once: see warm()
             **(settings or {}),
         }
         with open(self.log, "wb") as log:
