@@ -2,15 +2,13 @@
 
 import json
 import os
-import pathlib
 import shutil
 import signal
 import subprocess
-import time
 
-from . import images, parts
+from . import images, parts, restoring, slowdown, starting
 from .common import GB, MIB, POOL, TASK, UPLOADS, checkpoint, codec_cpu, folder, medians
-from .parts import Failed, Link, Memory, Minio, Run, check
+from .parts import Failed, Link, Memory, Minio, check
 
 # ---- receive
 
@@ -196,63 +194,6 @@ def large(options):
     return runs, medians(runs, *names, *(name for name in runs[0] if name.startswith(("cpu.", "codec."))))
 
 
-# ---- start
-
-
-def start(options):
-    """From exec of `lifeboat run` to the task's first instruction, and the engine at rest."""
-    runs = []
-    with folder(options, "start") as here:
-        for number in range(options.starts):
-            one = {"load": parts.load()}
-            bare = _started([], here / f"bare-{number}")
-            store = here / f"store-{number}"
-            command = [parts.lifeboat(), "run", "--store", f"file://{store}", "--"]
-            one["lifeboat_ms"] = _started(command, here / f"run-{number}") * 1000
-            one["bare_ms"] = bare * 1000
-            one["added_ms"] = one["lifeboat_ms"] - one["bare_ms"]
-            runs.append(one)
-    summary = medians(runs, "lifeboat_ms", "bare_ms", "added_ms", digits=1)
-    rest = []
-    for number in range(options.runs):
-        with folder(options, "idle") as here:
-            rest.append(_at_rest(here))
-    return [*runs, *rest], {**summary, **medians(rest, "idle_rss_mib", "idle_private_mib", "idle_threads", digits=1)}
-
-
-def _started(prefix, here):
-    """Seconds from our exec to the clock that the task, date(1), reads first."""
-    here.mkdir()
-    settings = {
-        **os.environ,
-        "LIFEBOAT_RUN_BASE": str(here / "run"),
-        "LIFEBOAT_CACHE_LOCATION": str(here / "cache"),
-    }
-    began = time.time()
-    done = subprocess.run(
-        [*prefix, "date", "+%s.%N"], cwd=here, env=settings, stdin=subprocess.DEVNULL, capture_output=True, text=True
-    )
-    check(done.returncode == 0, f"{prefix} date ended with {done.returncode}: {done.stderr[-2000:]}")
-    return float(done.stdout) - began
-
-
-def _at_rest(here):
-    ready = here / "work/ready"
-    with Run(here, f"file://{here}/store", (*TASK, MIB, ready)) as run:
-        run.ready(ready)
-        run.warm()
-        time.sleep(3)
-        engine = run.engine()
-        rollup = pathlib.Path(f"/proc/{engine}/smaps_rollup").read_text()
-        private = sum(int(line.split()[1]) for line in rollup.splitlines() if line.startswith("Private_"))
-        return {
-            "load": parts.load(),
-            "idle_rss_mib": parts.kib(engine, "VmRSS") / 1024,
-            "idle_private_mib": private / 1024,
-            "idle_threads": int(parts.status(engine)["Threads"]),
-        }
-
-
 ALL = {
     "receive": receive,
     "overlap": overlap,
@@ -261,5 +202,7 @@ ALL = {
     "dump": dump,
     "large": large,
     "images": images.images,
-    "start": start,
+    "start": starting.start,
+    "slowdown": slowdown.slowdown,
+    "restore": restoring.restore,
 }

@@ -25,6 +25,16 @@ GOALS = {
     },
     ("large", "peak_beside_pool_mib"): (256, False, "8 GiB: the engine's peak memory beside its pool", "MiB"),
     ("large", "cpu_beside_codec_s_per_gb"): (0.3, False, "8 GiB: the engine's CPU beside its compressors'", "s/GB"),
+    ("start", "file.added_ms"): (300, False, "`lifeboat run` to the task's first instruction, file://", "ms"),
+    ("start", "MinIO.added_ms"): (300, False, "the same, MinIO", "ms"),
+    ("start", "idle_rss_mib"): (100, False, "the engine at rest: resident memory", "MiB"),
+    ("slowdown", "cpu.ratio"): (1.01, False, "a task that computes: with Lifeboat / without", "x"),
+    ("slowdown", "memory.ratio"): (1.01, False, "a task that copies memory: with Lifeboat / without", "x"),
+    **{
+        ("restore", f"{store}.{image}.ratio"): (1.0, True, f"restore, {words}: fetch and `criu restore` / Lifeboat", "x")
+        for store in ("file", "MinIO")
+        for image, words in (("noise", f"{store}, incompressible"), ("mixed", f"{store}, compressible"))
+    },
 }
 
 
@@ -73,7 +83,7 @@ def table(all_results):
 def _number(value, unit):
     if unit == "%":
         return f"{value * 100:.1f} %"
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 20 else 2
+    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 20 else 3 if unit == "x" and abs(value - 1) < 0.1 else 2
     return f"{value:.{digits}f}{'' if unit == 'x' else ' '}{unit}"
 
 

@@ -22,7 +22,7 @@ import org.junit.jupiter.api.io.TempDir;
 class HarnessIT {
 
   private static final List<String> BENCHMARKS =
-      List.of("receive", "overlap", "link", "large", "images", "start");
+      List.of("receive", "overlap", "link", "large", "images", "start", "slowdown", "restore");
 
   @TempDir Path directory;
 
