@@ -17,15 +17,16 @@ IMAGES = {"noise": "1", "mixed": "4"}  # clock.py's TIMES
 def restore(options):
     """From exec of `lifeboat run` to the first instruction of the restored task, beside fetching CRIU's files and criu restore."""
     runs = []
+    images = {"mixed": IMAGES["mixed"]} if options.quick else IMAGES
     for number in range(options.runs):
-        for image, times in IMAGES.items():
+        for image, times in images.items():
             with folder(options, "restore-file") as here:
                 runs.append(_measured(options, here, "file", image, times))
             with folder(options, "restore-minio") as here, Minio(here) as minio:
                 runs.append(_measured(options, here, "MinIO", image, times, minio))
     summary = {}
     for store in ("file", "MinIO"):
-        for image in IMAGES:
+        for image in images:
             of = [run for run in runs if (run["store"], run["image"]) == (store, image)]
             names = ("lifeboat_s", "fetched_s", "resumed_s", "other_s", "other_fetched_s", "ratio", "cpu_s_per_gb")
             for name, value in medians(of, *names).items():

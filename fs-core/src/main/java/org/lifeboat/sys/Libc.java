@@ -99,6 +99,7 @@ public final class Libc {
   private static final MemorySegment FUTIMENS = find("futimens");
   private static final MemorySegment LSETXATTR = find("lsetxattr");
   private static final MemorySegment LREMOVEXATTR = find("lremovexattr");
+  private static final MemorySegment MALLOC_TRIM = find("malloc_trim");
 
   /** Reads or writes a caller's segment. */
   private static final class Transfer {
@@ -644,6 +645,11 @@ public final class Libc {
     long name = put(s.path, path.raw(), "lremovexattr", path);
     long key = put(s.other, attribute, "lremovexattr", path);
     invoke(s, "lremovexattr", path, LREMOVEXATTR, name, key);
+  }
+
+  /** Gives memory that the C library holds and nobody uses back to the kernel. */
+  public static void trimMemory() {
+    call(MALLOC_TRIM, SCRATCH.get(), 0, 0, 0, 0, 0);
   }
 
   /** The effective user id. */
