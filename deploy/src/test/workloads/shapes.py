@@ -44,11 +44,16 @@ def await_check():
         time.sleep(0.05)
 
 
+def kind_of(number):
+    """CRIU dumps 1,024 pipes at most."""
+    return 3 if number % 4 == 1 and number > 4000 else number % 4
+
+
 def descriptors():
     held = []
     while len(held) < count:
         number = len(held)
-        what = number % 4
+        what = kind_of(number)
         if what == 0:
             fd = os.open(f"file-{number}", os.O_CREAT | os.O_RDWR, 0o600)
             os.write(fd, b"%d" % number)
@@ -69,7 +74,7 @@ def descriptors():
 def check_descriptors(held):
     index = 0
     while index < len(held):
-        what = index % 4
+        what = kind_of(index)
         fd = held[index]
         if what == 0:
             found, step = os.pread(fd, 20, 0), 1

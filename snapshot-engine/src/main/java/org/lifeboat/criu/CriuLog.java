@@ -22,6 +22,8 @@ public final class CriuLog {
 
   private static final int TAIL = 4 << 20;
 
+  private static final String BROKEN_CONNECTION = "see Lifeboat's own message above";
+
   private static final List<Rule> RULES =
       List.of(
           rule(
@@ -31,14 +33,18 @@ public final class CriuLog {
           rule(
               "Can't get rlimit \\d+: Operation not permitted",
               "the task has a process of another user or group, whose limits CRIU may not read",
-              "give the container CAP_SYS_RESOURCE (docker or podman run --cap-add SYS_RESOURCE, or --privileged), or run the task as one user"),
+              "give the container CAP_SYS_RESOURCE (docker or podman run --cap-add SYS_RESOURCE, or"
+                  + " --privileged), or run the task as one user"),
           rule(
               "Can't dump nested (\\w+) namespace for (\\d+)",
-              "process $2 has a $1 namespace of its own, as unshare, bubblewrap or a container in the task make",
+              "process $2 has a $1 namespace of its own, as unshare, bubblewrap or a container in"
+                  + " the task make",
               "run it without that sandbox"),
           rule(
-              "mnt: .*unsupported id.*|mnt: .*(?:unreachable|doesn't have a proper root mount|unsupported fs).*",
-              "the task has a mount namespace of its own, as unshare, bubblewrap or a container in the task make",
+              "mnt: .*unsupported id.*|mnt: .*(?:unreachable|doesn't have a proper root"
+                  + " mount|unsupported fs).*",
+              "the task has a mount namespace of its own, as unshare, bubblewrap or a container in"
+                  + " the task make",
               "run it without that sandbox"),
           rule(
               "Can't dump task (\\d+) running in 32-bit mode",
@@ -53,9 +59,11 @@ public final class CriuLog {
               "process $1 has met a breakpoint",
               "end the debugger"),
           rule(
-              "Can't dump file \\d+ of that type \\[\\d+\\] \\(chr (?:195|23[4-9]|24\\d|25[0-4]):\\d+.*",
+              "Can't dump file \\d+ of that type \\[\\d+\\] \\(chr"
+                  + " (?:195|23[4-9]|24\\d|25[0-4]):\\d+.*",
               "the task has a GPU or another accelerator open, which cannot be checkpointed",
-              "take snapshots of tasks that use none, or at a moment when the program has closed it"),
+              "take snapshots of tasks that use none, or at a moment when the program has closed"
+                  + " it"),
           rule(
               "Can't dump file \\d+ of that type \\[\\d+\\] \\(chr 10:229.*",
               "the task serves a FUSE file system (/dev/fuse), which cannot be checkpointed",
@@ -65,12 +73,16 @@ public final class CriuLog {
               "the task has memory of a device mapped, as of a GPU",
               "take snapshots of tasks that use none"),
           rule(
-              "inet: Can't dump (\\d+) inet socket.*|inet: Unsupported proto (\\d+) for socket.*|inet: Unsupported socket (?:family|type).*",
+              "inet: Can't dump (\\d+) inet socket.*|inet: Unsupported proto (\\d+) for"
+                  + " socket.*|inet: Unsupported socket (?:family|type).*",
               "the task has a network socket of a kind that cannot be checkpointed",
               "TCP and UDP can be; close it in the program before a checkpoint"),
           rule(
-              "sockets: BUG! Unknown socket collected \\(family (\\d+)\\)|sockets: Sockets \\(family (\\d+) proto \\d+\\) are not collected|(?:sockets: )?Unknown (?:socket|pair) family.*",
-              "the task has a socket of a kind that cannot be checkpointed (such as AF_VSOCK, AF_ALG or AF_XDP)",
+              "sockets: BUG! Unknown socket collected \\(family (\\d+)\\)|sockets: Sockets"
+                  + " \\(family (\\d+) proto \\d+\\) are not collected|(?:sockets: )?Unknown"
+                  + " (?:socket|pair) family.*",
+              "the task has a socket of a kind that cannot be checkpointed (such as AF_VSOCK,"
+                  + " AF_ALG or AF_XDP)",
               "close it in the program before a checkpoint"),
           rule(
               "fsnotify: +\\s*Can't dump that handle.*|fsnotify: .*(?:Can't|Unable).*|irmap: .*",
@@ -81,11 +93,13 @@ public final class CriuLog {
               "the task has a pipe in packet mode (O_DIRECT)",
               "open it without O_DIRECT"),
           rule(
-              "Open files on overmounted mounts are not supported yet; mount=\\d+ fd=(\\d+) path=(\\S*)",
+              "Open files on overmounted mounts are not supported yet; mount=\\d+ fd=(\\d+)"
+                  + " path=(\\S*)",
               "$2 (descriptor $1) lies on a file system that another one is mounted over",
               "unmount the upper one, or open the file after the mount"),
           rule(
-              "Zombie thread not supported|Zombies with threads are not supported|Individually stopped threads not supported",
+              "Zombie thread not supported|Zombies with threads are not supported|Individually"
+                  + " stopped threads not supported",
               "a process of the task is just ending, with threads that are not",
               "try again"),
           rule(
@@ -95,7 +109,8 @@ public final class CriuLog {
           rule(
               "Can't fork for (\\d+): File exists",
               "process id $1 is taken on this host",
-              "it is tried again; if it stays so, end the process that has it, or run in a fresh container"),
+              "it is tried again; if it stays so, end the process that has it, or run in a fresh"
+                  + " container"),
           rule(
               "Can't fork for \\d+: Read-only file system|Pid \\d+ do(?:es)? not match expected",
               "CRIU may not choose process ids here",
@@ -103,7 +118,8 @@ public final class CriuLog {
           rule(
               "File (\\S+) has bad size (\\d+) \\(expect (\\d+)\\)",
               "the file /$1 has $2 bytes, the task was saved with $3",
-              "the file came with the machine image or lies outside the saved paths: use the same image, or --preserve its folder"),
+              "the file came with the machine image or lies outside the saved paths: use the same"
+                  + " image, or --preserve its folder"),
           rule(
               "File (\\S+) has bad (build-ID|mode).*",
               "the file /$1 is not the one that the task was saved with ($2 differs)",
@@ -185,9 +201,10 @@ public final class CriuLog {
               "this kernel cannot track changed memory",
               "take full dumps only"),
           symptom(
-              "(?:page-xfer: )?The page server doesn't answer.*|Can't write to page.?server.*|.*page-xfer:.*Broken pipe.*|.*send_psi.*",
+              "(?:page-xfer: )?The page server doesn't answer.*|Can't write to"
+                  + " page.?server.*|.*page-xfer:.*Broken pipe.*|.*send_psi.*",
               "the connection to Lifeboat's page server broke",
-              "see Lifeboat's own message above"),
+              BROKEN_CONNECTION),
           rule(
               ".*suspend(?:ing)? seccomp.*|Dumping seccomp filters not supported.*",
               "the container's seccomp profile forbids CRIU's work",
@@ -197,7 +214,8 @@ public final class CriuLog {
               "process $1 cannot be stopped ($2)",
               "no debugger may be attached; the container needs CAP_SYS_PTRACE"),
           rule(
-              ".*(?:xsave|FPU).*(?:mismatch|not supported|unsupported).*|.*CPU instruction capabilities do not match.*|.*CPU.*(?:feature|capabilit).*(?:not|mis).*",
+              ".*(?:xsave|FPU).*(?:mismatch|not supported|unsupported).*|.*CPU instruction"
+                  + " capabilities do not match.*|.*CPU.*(?:feature|capabilit).*(?:not|mis).*",
               "this machine's CPU lacks features that the task may use",
               "restore on an instance type with the same or a newer CPU"),
           rule(
@@ -205,7 +223,8 @@ public final class CriuLog {
               "the snapshot was made by a CRIU that this one is too old for",
               "install the version that made it (lifeboat inspect names it), or a newer one"),
           rule(
-              "Can't change cwd: (.*)|(?:mnt: )?Unable to (?:open|restore) cwd: (.*)|Can't open cwd",
+              "Can't change cwd: (.*)|(?:mnt: )?Unable to (?:open|restore) cwd: (.*)|Can't open"
+                  + " cwd",
               "a working directory of the task's processes is missing here",
               "make it, or --preserve its parent from the start"),
           rule(
@@ -213,7 +232,8 @@ public final class CriuLog {
               "the container may not change the root directory",
               "give it CAP_SYS_CHROOT"),
           rule(
-              "Can't set(?:groups|u?id|resuid|resgid).*|.*Can't (?:set|restore) (?:uid|gid|creds).*",
+              "Can't set(?:groups|u?id|resuid|resgid).*|.*Can't (?:set|restore)"
+                  + " (?:uid|gid|creds).*",
               "the container may not take the task's user and groups on",
               "give it CAP_SETUID and CAP_SETGID"),
           rule(
@@ -233,13 +253,18 @@ public final class CriuLog {
               "the limit of open files is too low for CRIU",
               "raise it (ulimit -n; docker or podman run --ulimit nofile=...)"),
           rule(
-              ".*Unable to set a (?:monotonic|boottime) clock offset.*|Unable to create a new time namespace: Operation not permitted",
+              ".*Unable to set a (?:monotonic|boottime) clock offset.*|Unable to create a new time"
+                  + " namespace: Operation not permitted",
               "the container may not set a clock offset",
               "give it CAP_SYS_TIME"),
           rule(
               ".*(?:Can't open|Unable to open|open_image).*(?:No space left on device).*",
               "no space is left on the disk for CRIU's images",
               "free space in LIFEBOAT_CACHE_LOCATION"),
+          rule(
+              "OOM storing pipe",
+              "the task has more than 1,024 pipes open, which CRIU cannot dump",
+              "let it open fewer, or use sockets instead"),
           rule(
               ".*No space left on device.*",
               "no space is left on the disk",
@@ -285,6 +310,9 @@ public final class CriuLog {
       for (Rule rule : RULES) {
         Matcher matcher = rule.pattern.matcher(text);
         if (matcher.find()) {
+          if (first != null && rule.remedy.equals(BROKEN_CONNECTION)) {
+            return Optional.of(first); // CRIU hangs up when it gives up, and complains of that too
+          }
           Failure failure = new Failure(fill(rule.cause, matcher), rule.remedy, line.strip());
           if (!rule.symptom) {
             return Optional.of(failure);

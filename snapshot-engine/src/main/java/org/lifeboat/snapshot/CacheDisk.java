@@ -48,6 +48,19 @@ final class CacheDisk {
     }
   }
 
+  /** Whether that little is left that it explains a failure of CRIU, which cannot even log it. */
+  static boolean isFull(Path cache) throws IOException {
+    return Files.getFileStore(cache).getUsableSpace() < 1 << 20;
+  }
+
+  static SnapshotException full(Path cache, String what, Exception cause) {
+    return new SnapshotException(
+        SnapshotException.Kind.ENVIRONMENT,
+        "no space is left in " + cache + " for " + what,
+        REMEDY,
+        cause);
+  }
+
   private static long mebibytes(long bytes) {
     return (bytes + (1 << 20) - 1) >> 20;
   }
@@ -87,12 +100,6 @@ final class CacheDisk {
               || (cause instanceof FilesException f
                   && f.errno().filter(FULL::contains).isPresent());
     }
-    return full && failure instanceof IOException
-        ? new SnapshotException(
-            SnapshotException.Kind.ENVIRONMENT,
-            "no space is left in " + cache + " for " + what,
-            REMEDY,
-            failure)
-        : failure;
+    return full && failure instanceof IOException ? full(cache, what, failure) : failure;
   }
 }

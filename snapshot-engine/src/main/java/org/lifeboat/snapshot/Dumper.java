@@ -955,6 +955,9 @@ public final class Dumper {
         }
         return succeeded();
       }
+      if (failure == null && givenUp == null && CacheDisk.isFull(context.cache())) {
+        failure = CacheDisk.full(context.cache(), "dump " + id, null);
+      }
       if (failure == null) {
         Optional<CriuLog.Failure> explained = CriuLog.explain(logFile);
         String out =
