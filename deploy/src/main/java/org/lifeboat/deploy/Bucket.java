@@ -135,6 +135,11 @@ final class Bucket implements AutoCloseable {
         if (query.contains("list-type=2")) {
           return list(path);
         }
+        if (query.startsWith("uploads")) {
+          return xml(
+              200,
+              "<ListMultipartUploadsResult><IsTruncated>false</IsTruncated></ListMultipartUploadsResult>");
+        }
         byte[] object = objects.get(path);
         if (object == null) {
           return method.equals("HEAD")

@@ -252,6 +252,48 @@ final class Host implements AutoCloseable {
     return ports;
   }
 
+  /** A file of the host, as seen from outside. */
+  Path file(String path) {
+    return Path.of("/proc/" + pid + "/root" + path);
+  }
+
+  /**
+   * Stops it where it stands, as a machine that is suspended: every process of it. Returns when all
+   * stand still.
+   */
+  void stop() throws IOException, InterruptedException {
+    long limit = System.nanoTime() + Program.LIMIT.toNanos();
+    for (boolean moving = true; moving; ) {
+      moving = false;
+      for (long process : processes().keySet()) {
+        String stat = Tools.read(Path.of("/proc/" + process + "/stat"));
+        if (!stat.isEmpty() && !stat.matches("(?s).*\\) [TtZX] .*")) {
+          moving = true;
+          new ProcessBuilder("kill", "-STOP", Long.toString(process)).start().waitFor();
+        }
+      }
+      if (System.nanoTime() > limit) {
+        throw new AssertionError("host " + name + " does not stop: " + processes());
+      }
+    }
+  }
+
+  /** Lets it go on, whatever runs in it first and Lifeboat last: the worst order. */
+  void goOn() throws IOException, InterruptedException {
+    List<Long> others = new ArrayList<>();
+    List<Long> ours = new ArrayList<>();
+    processes().forEach((id, line) -> (line.contains("lifeboat") ? ours : others).add(id));
+    others.addAll(ours);
+    for (Program program : started) {
+      if (program.running()) {
+        others.add(program.process().pid()); // nsenter stops when its child does
+      }
+    }
+    List<String> command = new ArrayList<>(List.of("kill", "-CONT"));
+    others.forEach(id -> command.add(Long.toString(id)));
+    new ProcessBuilder(command).start().waitFor(); // some may have ended by then
+  }
+
   /** Takes it away without any notice. */
   void kill() {
     ProcessHandle.of(pid).ifPresent(ProcessHandle::destroyForcibly);

@@ -693,6 +693,9 @@ public final class FileStore implements ObjectStore {
     } else if (reason.contains("No locks available")) {
       kind = Kind.INVALID;
       remedy = "mount the file system with file locks";
+    } else if (reason.contains(StoreLock.STUCK)) {
+      kind = Kind.UNREACHABLE;
+      remedy = "is it stopped, or its machine? lslocks names it";
     } else if (reason.contains("Too many open files")) {
       remedy = "raise the limit (ulimit -n)";
     } else if (reason.contains("Stale file handle")

@@ -294,4 +294,34 @@ final class FileStoreTest {
     MultipartUpload resumed = new FileStore(url).resume("rebooted", upload.id());
     assertEquals(List.of(1), resumed.parts().stream().map(Part::number).toList());
   }
+
+  /** A process that was stopped in the middle of a change. */
+  @Test
+  void aLockThatNobodyGivesBackIsAnError() throws Exception {
+    Path lock = Files.createFile(directory.resolve("lock"));
+    Process holder =
+        new ProcessBuilder(
+                "python3",
+                "-c",
+                "import fcntl, sys; f = open(sys.argv[1], 'r+'); fcntl.lockf(f, fcntl.LOCK_EX);"
+                    + " print('held', flush=True); sys.stdin.read()",
+                lock.toString())
+            .start();
+    try {
+      assertEquals("held", holder.inputReader().readLine());
+      java.nio.file.FileSystemException e =
+          assertThrows(
+              java.nio.file.FileSystemException.class,
+              () -> StoreLock.acquire(lock, java.time.Duration.ofMillis(50)));
+      assertTrue(e.getMessage().contains(lock + ": "), e.getMessage());
+      assertTrue(e.getMessage().contains(StoreLock.STUCK), e.getMessage());
+      Thread.currentThread().interrupt();
+      assertThrows(
+          java.nio.channels.FileLockInterruptionException.class, () -> StoreLock.acquire(lock));
+      assertTrue(Thread.interrupted());
+    } finally {
+      holder.destroyForcibly().waitFor();
+    }
+    StoreLock.acquire(lock).close();
+  }
 }

@@ -51,7 +51,8 @@ import picocli.CommandLine.Spec;
       ListCommand.class,
       InspectCommand.class,
       VerifyCommand.class,
-      RemoveCommand.class
+      RemoveCommand.class,
+      CollectCommand.class
     })
 public final class Main implements Callable<Integer> {
 

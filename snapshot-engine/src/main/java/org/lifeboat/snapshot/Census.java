@@ -66,6 +66,13 @@ public final class Census {
     return living;
   }
 
+  /** The processes of the tree below and with {@code root} that are neither stopped nor over. */
+  public Set<Long> running(long root) {
+    Set<Long> running = tree(root);
+    running.removeIf(pid -> "TtZX".indexOf(processes.get(pid).state()) >= 0);
+    return running;
+  }
+
   /**
    * The processes of the tree below and with {@code root}; also those that nobody has waited for.
    */

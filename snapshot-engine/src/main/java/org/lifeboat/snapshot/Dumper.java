@@ -104,6 +104,7 @@ public final class Dumper {
   private final RandomGenerator random = RandomGenerator.getDefault();
   private final AtomicReference<Job> current = new AtomicReference<>();
   private volatile boolean recovering;
+  private volatile boolean storeLost;
 
   public Dumper(Context context, Retention retention, DumpObserver observer) {
     this.context = context;
@@ -262,7 +263,7 @@ public final class Dumper {
     }
     String why = ENGINE_DIED;
     boolean unreferenced = fail(id, why);
-    discard(SealedDump.folder(context, id), unreferenced);
+    discard(SealedDump.folder(context, id), unreferenced || storeLost);
     if (unreferenced) {
       retention.tidy();
     }
@@ -300,6 +301,15 @@ public final class Dumper {
   }
 
   /**
+   * Whether a dump is under way whose tree runs on already, and CRIU has ended: what is left is to
+   * bring it to the store.
+   */
+  public boolean thawed() {
+    Job job = current.get();
+    return job != null && job.thawed;
+  }
+
+  /**
    * Records that a dump has failed, and with it every other one of this run that is not under way
    * any more, as their number may not be known: the reply that told it was lost.
    *
@@ -318,6 +328,9 @@ public final class Dumper {
           .isEmpty();
     } catch (StoreException | SnapshotException e) {
       log.warn("that dump {} failed could not be recorded: {}", id, e.getMessage());
+      if (e instanceof SnapshotException s && s.kind() == SnapshotException.Kind.OWNER_LOST) {
+        storeLost = true;
+      }
       return false;
     }
   }
@@ -396,6 +409,7 @@ public final class Dumper {
     private Thread ticker;
     private boolean recorded;
     private boolean begun;
+    private volatile boolean thawed;
     private boolean logStored;
     private Thread shipping;
     private volatile boolean waitingForCommit;
@@ -508,6 +522,7 @@ public final class Dumper {
         return criuFailed(status);
       }
       if (request.leaveRunning()) {
+        thawed = true;
         busy();
         finish();
         idle();
@@ -1091,7 +1106,7 @@ public final class Dumper {
         if (captured != null) {
           captured.close();
         }
-        if (recorded || ownerLost()) {
+        if (recorded || ownerLost() || storeLost) {
           // a store that does not even take a record does not take aborts: the next sweep makes
           // them
           finishSinks();
@@ -1109,7 +1124,7 @@ public final class Dumper {
         log.warn("while cleaning up after dump {}: {}", id, e.getMessage());
       }
       if (folder != null) {
-        discard(folder, recorded || ownerLost());
+        discard(folder, recorded || ownerLost() || storeLost);
       }
     }
 

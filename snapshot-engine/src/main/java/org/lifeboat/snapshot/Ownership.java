@@ -90,6 +90,7 @@ public final class Ownership {
       Opening opening)
       throws StoreException, SnapshotException, InterruptedException {
     boolean waited = false;
+    String watched = "";
     while (true) {
       Optional<MetadataStore.Current> found;
       try {
@@ -113,6 +114,13 @@ public final class Ownership {
       }
       DumpMetadata before = found.get().document();
       DumpMetadata.Owner other = before.owner();
+      if (other.id().equals(watched) && before.task().state() == DumpMetadata.TaskState.ENDED) {
+        throw owned(
+            before,
+            "while this run looked whether that one lives, its task ended with exit code "
+                + before.task().exitCode(),
+            "run it again to start it anew");
+      }
       boolean dead = false;
       if (found.get().damage().isPresent()) {
         log.warn(
@@ -146,6 +154,7 @@ public final class Ownership {
                 other.host(),
                 PATIENCE / 1000);
           }
+          watched = other.id();
           if (!dead && lives(other.id())) {
             if (dumping.isPresent() && !waited) {
               log.info(
@@ -231,6 +240,11 @@ public final class Ownership {
   }
 
   private SnapshotException owned(DumpMetadata document, String why) {
+    return owned(
+        document, why, "stop it first, use another --store, or take it over with --takeover");
+  }
+
+  private SnapshotException owned(DumpMetadata document, String why, String remedy) {
     DumpMetadata.Owner owner = document.owner();
     return new SnapshotException(
         SnapshotException.Kind.OWNED,
@@ -241,7 +255,7 @@ public final class Ownership {
             + owner.pid()
             + "): "
             + why,
-        "stop it first, use another --store, or take it over with --takeover",
+        remedy,
         null);
   }
 

@@ -32,7 +32,7 @@ public final class Retention {
   /** The most that can be asked for. */
   public static final int MAX_KEEP = 1000;
 
-  private static final String TORN = "its run was lost while it was under way";
+  static final String TORN = "its run was lost while it was under way";
 
   private final MetadataStore metadata;
   private final String ownerId;
@@ -64,7 +64,11 @@ public final class Retention {
   public void tidy() {
     lock.lock();
     try {
-      DumpMetadata now = metadata.look().orElseThrow(this::gone).document();
+      MetadataStore.Current found = metadata.look().orElseThrow(this::gone);
+      if (found.damage().isPresent()) {
+        return; // a copy may be a moment behind: what it calls torn may be committed
+      }
+      DumpMetadata now = found.document();
       if (!thinned(now).equals(now)) {
         now = metadata.update(ownerId, this::thinned);
         crashPoints.at(RetentionPoint.RETENTION_THINNED);
@@ -117,6 +121,9 @@ public final class Retention {
   }
 
   private void sweep(DumpMetadata document) throws StoreException, SnapshotException {
+    if (document.lastId() == 0) {
+      return; // nobody ever began a dump here
+    }
     List<Sweep.Rubbish> rubbish = sweep.find(document);
     if (rubbish.isEmpty()) {
       return;

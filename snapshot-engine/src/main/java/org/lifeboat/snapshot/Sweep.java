@@ -12,7 +12,6 @@ import java.util.TreeMap;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
-import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicReference;
 import org.lifeboat.crash.CrashPoints;
 import org.lifeboat.page.PackNames;
@@ -67,7 +66,6 @@ public final class Sweep {
   private final Catalog catalog;
   private final CrashPoints crashPoints;
   private final Set<Integer> askedByName = ConcurrentHashMap.newKeySet();
-  private final AtomicBoolean toldThatUploadsAreHidden = new AtomicBoolean();
 
   public Sweep(ObjectStore store) {
     this(store, CrashPoints.NONE);
@@ -289,18 +287,18 @@ public final class Sweep {
     return uploads(key).stream().filter(upload -> upload.key().equals(key)).toList();
   }
 
-  /** None where the store does not tell, or not us. */
   private List<PendingUpload> uploads(String prefix) throws StoreException {
+    return uploadsOrNone(store, prefix);
+  }
+
+  /** None where the store does not tell, or not us. */
+  static List<PendingUpload> uploadsOrNone(ObjectStore store, String prefix) throws StoreException {
     try {
       return store.uploads(prefix);
     } catch (StoreException e) {
       switch (e.kind()) {
         case DENIED, INVALID, OTHER -> {
-          if (!toldThatUploadsAreHidden.getAndSet(true)) {
-            log.info(
-                "uploads that were never finished cannot be looked for, have the store expire them: {}",
-                e.getMessage());
-          }
+          log.debug("uploads that were never finished cannot be looked for: {}", e.getMessage());
           return List.of();
         }
         default -> throw e;

@@ -152,6 +152,10 @@ public final class Engine {
   private boolean anew;
   private Optional<WarmUp> warmUp = Optional.empty();
   private Optional<String> ownedAs = Optional.empty();
+  private Standstill standstill;
+  private Hold hold;
+  private boolean doubt;
+  private final List<Checkpoint> postponed = new ArrayList<>();
   private long taskPid;
   private boolean resuming;
   private boolean busy;
@@ -575,6 +579,31 @@ public final class Engine {
             Thread::sleep,
             why -> events.add(new Fenced(why)));
     watch.start();
+    hold = new Hold(init::signal, runDirectory.resolve("held"));
+    standstill =
+        new Standstill(
+            glance,
+            ownerId,
+            () -> System.nanoTime() / 1_000_000,
+            clock,
+            Thread::sleep,
+            new Standstill.Listener() {
+              @Override
+              public void stoodStill(Duration howLong) {
+                events.add(new StoodStill(howLong));
+              }
+
+              @Override
+              public void cleared() {
+                events.add(new Cleared());
+              }
+
+              @Override
+              public void lost(String why) {
+                events.add(new Fenced(why));
+              }
+            });
+    standstill.start();
   }
 
   /** An engine died; its task did not. */
@@ -601,6 +630,7 @@ public final class Engine {
     ownedAs = Optional.of(owner.id());
     prepare(criu, state, owner.id(), current.document().epoch());
     taskPid = state.taskPid();
+    hold.release(); // the document was read just now
     log.info("a new engine takes over; the task (process {}) was not disturbed", taskPid);
     Optional<String> dump =
         state.spawned().keySet().stream()
@@ -775,6 +805,7 @@ public final class Engine {
       case Running(long pid) -> {
         taskPid = pid;
         busy = false;
+        holdInDoubt();
         scheduleNext();
         worker.execute(Libc::prepareReading); // so that no frozen task has to wait for it
         tidyLater();
@@ -791,6 +822,22 @@ public final class Engine {
         }
         yield Optional.empty();
       }
+      case StoodStill(Duration howLong) -> {
+        log.warn(
+            "this run stood still for {}: the task waits until it is known that no other run has it",
+            Durations.show(howLong));
+        doubt = true;
+        holdInDoubt();
+        yield Optional.empty();
+      }
+      case Cleared() -> {
+        doubt = false;
+        hold.release();
+        log.info("no other run has taken the task: it goes on");
+        events.addAll(postponed);
+        postponed.clear();
+        yield Optional.empty();
+      }
       case Checkpoint request -> {
         checkpoint(request);
         yield Optional.empty();
@@ -802,14 +849,25 @@ public final class Engine {
     };
   }
 
+  /**
+   * Stops the task while it is not known whose it is. Not beside CRIU: it has the tree frozen, or
+   * would save it as stopped; then it is done as soon as CRIU has ended.
+   */
+  private void holdInDoubt() throws IOException {
+    if (doubt && taskPid != 0 && !ending && (!busy || dumper.thawed()) && !hold.held()) {
+      log.debug("{} processes are stopped", hold.stop(taskPid));
+    }
+  }
+
   private void fence(String why) throws InitException {
     log.error("{}: ending the task here", why);
     init.killAll();
+    dumper.cancel(why); // what it has begun to upload is taken back while this run ends
     throw new End(ExitCodes.DUMP, null);
   }
 
   private long untilNextSnapshot() {
-    if (nextSnapshot == Long.MAX_VALUE || busy || ending) {
+    if (nextSnapshot == Long.MAX_VALUE || busy || ending || doubt) {
       return 3_600_000;
     }
     return Math.max(0, nextSnapshot - System.nanoTime() / 1_000_000);
@@ -822,7 +880,7 @@ public final class Engine {
   }
 
   private void snapshotByTimer() {
-    if (busy || ending || taskPid == 0 || nextSnapshot > System.nanoTime() / 1_000_000) {
+    if (busy || ending || doubt || taskPid == 0 || nextSnapshot > System.nanoTime() / 1_000_000) {
       return;
     }
     take(new DumpRequest(true, Optional.empty(), "--every"), Optional.empty());
@@ -846,6 +904,10 @@ public final class Engine {
     }
     if (ending || (taskPid == 0 && !busy)) {
       refuse(request, "the task of " + options.store() + " has ended (there is nothing to save)");
+      return;
+    }
+    if (doubt) {
+      postponed.add(request);
       return;
     }
     if (taskPid == 0) {
@@ -970,6 +1032,7 @@ public final class Engine {
     if (pendingEnd.isPresent()) {
       return taskExited(pendingEnd.get());
     }
+    holdInDoubt();
     return Optional.empty();
   }
 
@@ -1071,6 +1134,7 @@ public final class Engine {
         () -> {
           if (watch != null) {
             watch.close();
+            standstill.close();
           }
         });
     attempt(failures, this::stopListing);
@@ -1237,6 +1301,12 @@ public final class Engine {
 
   /** Another run has the store now. */
   record Fenced(String why) implements Event {}
+
+  /** This run stood still: another one may have taken it for dead. */
+  record StoodStill(Duration howLong) implements Event {}
+
+  /** It was asked since, and the task is still this run's. */
+  record Cleared() implements Event {}
 
   /** What the loop waited for with the store is done. */
   record Woken() implements Event {}

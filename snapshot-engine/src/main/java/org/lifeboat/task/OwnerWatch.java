@@ -9,17 +9,10 @@ import org.lifeboat.store.StoreException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
-/**
- * Beats for this run, and looks whether it still owns the store. A run that was stopped for a while
- * (a frozen host) and continued finds here that another one has taken over, before it writes
- * anything else.
- */
+/** Beats for this run, and looks before each beat whether it still owns the store. */
 final class OwnerWatch implements AutoCloseable {
 
   private static final Logger log = LoggerFactory.getLogger(OwnerWatch.class);
-
-  /** Every how many beats the owner is looked up. */
-  private static final int LOOK_EVERY = 2;
 
   private final Ownership ownership;
   private final MetadataStore metadata;
@@ -50,19 +43,18 @@ final class OwnerWatch implements AutoCloseable {
 
   private void loop() {
     boolean failing = false;
-    for (long n = 1; ; n++) {
+    while (true) {
       try {
         sleeper.sleep(Ownership.BEAT);
-        if (n % LOOK_EVERY == 0) {
-          Optional<MetadataStore.Current> now = metadata.look();
-          // a copy may be of the owner before: this one's next change decides
-          if (now.isPresent()
-              && now.get().damage().isEmpty()
-              && !now.get().document().owner().id().equals(ownerId)) {
-            lost.accept(
-                "another run has taken the store over, on " + now.get().document().owner().host());
-            return;
-          }
+        // before each beat: one of a run that has lost the store would hide those of the owner
+        Optional<MetadataStore.Current> now = metadata.look();
+        // a copy may be of the owner before: this one's next change decides
+        if (now.isPresent()
+            && now.get().damage().isEmpty()
+            && !now.get().document().owner().id().equals(ownerId)) {
+          lost.accept(
+              "another run has taken the store over, on " + now.get().document().owner().host());
+          return;
         }
         ownership.beat(ownerId, System.nanoTime());
         if (failing) {

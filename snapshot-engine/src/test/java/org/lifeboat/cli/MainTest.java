@@ -274,4 +274,58 @@ final class MainTest {
     assertEquals(0, run("rm", "--store", url, "--all"));
     assertEquals(List.of(), ids());
   }
+
+  // ---- gc, and run --keep
+
+  @Test
+  void gcShowsFirstAndRemovesWhenTold() throws IOException {
+    String above = url;
+    url += "/ab/cd";
+    store = Documents.store(folder.resolve("ab/cd"));
+    Documents.put(
+        store,
+        Documents.document(
+            Documents.owner("me", 0, true),
+            Documents.committed(store, 1),
+            Documents.dump(2, DumpMetadata.DumpState.FAILED, 1)));
+    store.put(
+        ".fusion/dump/2/core-1.img",
+        java.nio.ByteBuffer.allocate(2048),
+        org.lifeboat.store.Precondition.NONE);
+    assertEquals(0, run("gc", url));
+    assertTrue(out.contains("less than --older-than: left alone"), out);
+    assertTrue(out.contains("could be removed: 0 objects"), out);
+    // in a folder of tasks, and so that nothing is young
+    assertEquals(0, run("gc", "--older-than", "1ms", "--json", above));
+    JsonNode task = json().path("tasks").get(0);
+    assertEquals(url, task.path("url").asString());
+    assertEquals("WAITING", task.path("state").asString());
+    assertEquals(2048, task.path("items").get(0).path("bytes").asInt());
+    assertEquals("failed", task.path("items").get(0).path("why").asString());
+    assertFalse(json().path("deleted").asBoolean());
+    assertTrue(store.head(".fusion/dump/2/core-1.img").isPresent());
+    assertEquals(0, run("gc", "--older-than", "1ms", "--delete", above));
+    assertTrue(out.contains("snapshots that can be restored: [1], kept"), out);
+    assertTrue(out.contains("removed 1 objects and 0 unfinished uploads, 2.0 KiB"), out);
+    assertTrue(store.head(".fusion/dump/2/core-1.img").isEmpty());
+    assertEquals(0, run("gc", "--older-than", "1ms", "--delete", "--give-up", url));
+    assertTrue(store.head(".fusion/dump/1/manifest.json").isEmpty());
+  }
+
+  @Test
+  void gcSaysWhenThereIsNothing() {
+    assertEquals(0, run("gc", url + "/empty"));
+    assertTrue(out.startsWith("no task has anything below " + url + "/empty"), out);
+    assertEquals(2, run("gc"));
+    assertEquals(2, run("gc", "nonsense"));
+    assertEquals(2, run("gc", "--older-than", "soon", url));
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"0", "-1", "1001", "many", "99999999999"})
+  void theNumberToKeepIsChecked(String keep) {
+    assertEquals(2, run("run", "--store", url, "--keep", keep, "--", "true"));
+    assertTrue(err.contains("--keep"), err);
+    assertTrue(err.contains(keep), err);
+  }
 }
