@@ -169,7 +169,7 @@ final class LongLifeIT {
           2,
           dumps.stream().filter(dump -> dump.path("state").asString().equals("COMPLETE")).count());
       assertEquals(List.of(), run.lines("^FAIL"));
-      run.signal("TERM");
+      host.kill();
       run.await();
     }
     assertNoDrift("processes", 0, 0);

@@ -66,13 +66,15 @@ public final class Preflight {
     Path folder = Stores.cache(environment);
     try {
       Folders.createPrivate(folder);
-      if (Files.getFileStore(folder).isReadOnly() || !Files.isWritable(folder)) {
+      // not FileStore.isReadOnly: it takes a folder bound from the root's own disk for the root
+      if (!Files.isWritable(folder)) {
         return Optional.of(unusable(folder, "it cannot be written"));
       }
       long free = Files.getFileStore(folder).getUsableSpace();
       if (free < LITTLE) {
         log.warn(
-            "{} has only {} left: snapshots may fail (LIFEBOAT_CACHE_LOCATION names another folder)",
+            "{} has only {} left: snapshots may fail (LIFEBOAT_CACHE_LOCATION names another"
+                + " folder)",
             folder,
             Sizes.show(free));
       }
