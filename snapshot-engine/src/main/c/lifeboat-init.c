@@ -59,13 +59,11 @@ struct stream { /* one direction of the task's output: pipe -> buffer -> our own
 static struct stream out = {.name = "stdout", .task_end = TASK_OUT_FD, .out = STDOUT_FILENO};
 static struct stream err = {.name = "stderr", .task_end = TASK_ERR_FD, .out = STDERR_FILENO};
 static char text[8192]; /* of the message at hand */
-
 static long long now_ms(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
-
 /* Writes what can be written without blocking; -1 and EAGAIN when that is nothing. */
 static ssize_t put(const struct stream *s, const char *bytes, size_t n) {
     if (s->never_blocks) return write(s->out, bytes, n);
@@ -75,7 +73,6 @@ static ssize_t put(const struct stream *s, const char *bytes, size_t n) {
 #define complain(format, ...) /* a full or closed stderr must not stop us */ \
     (snprintf(text, sizeof text, "lifeboat-init: " format "\n", ##__VA_ARGS__), (void)!put(&err, text, strlen(text)))
 #define DIE(code, ...) do { complain(__VA_ARGS__); exit(code); } while (0)
-
 static bool number(const char *digits, long long low, long long high, long long *value) {
     char *end; errno = 0;
     *value = strtoll(digits, &end, 10);
@@ -86,8 +83,7 @@ static void put32(unsigned char *b, unsigned v) { for (int i = 0; i < 4; i++) b[
 static int unix_socket(const char *path, int flags, struct sockaddr_un *address) {
     *address = (struct sockaddr_un){.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address->sun_path) return errno = ENAMETOOLONG, -1;
-    strcpy(address->sun_path, path);
-    return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+    return strcpy(address->sun_path, path), socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
 }
 
 /* ---- CRIU's action script ---- */
@@ -152,13 +148,11 @@ static void enter_namespaces(const sigset_t *signals) {
         DIE(EXIT_CANNOT, "cannot mount /proc in the new PID namespace: %m; in a container whose /proc is masked, start "
             "lifeboat as its PID 1, or with an unmasked /proc (docker run --security-opt systempaths=unconfined)");
 }
-
 /* ---- The connection to the engine ---- */
 static int conn = -1; static bool ever_connected, greeted;
 static unsigned generation; /* of the connection: a reply never goes to another one than its request came from */
 static unsigned char inbox[4 + MAX_FRAME + 1], outbox[MAX_FRAME]; static size_t in_len, out_len;
 struct requester { char seq[24]; unsigned generation; };
-
 static void hang_up(const char *why) {
     if (conn < 0) return;
     if (why) complain("the engine's connection is closed: %s", why);
@@ -176,17 +170,17 @@ static void send_frame(const char *lines) {
     if (conn < 0) return;
     if (sizeof outbox - out_len < 4 + n) return hang_up("it does not read what we send");
     for (size_t i = 0; i < n; i++) outbox[out_len + 4 + i] = lines[i] == '\n' ? 0 : (unsigned char)lines[i];
-    put32(outbox + out_len, (unsigned)n), out_len += 4 + n;
-    send_outbox();
+    put32(outbox + out_len, (unsigned)n), out_len += 4 + n, send_outbox();
 }
 #define say(format, ...) (snprintf(text, sizeof text, format, ##__VA_ARGS__), send_frame(text)) /* a line is a field */
 #define OK(by, ...) do { if ((by)->generation == generation) say("ok\n" __VA_ARGS__); } while (0)
-
 static void reply_err(const struct requester *by, int error, const char *why) {
     if (by->generation == generation) say("err\n%s\n%d\n%s", by->seq, error, why ? why : strerror(error));
 }
 
 /* ---- The task's output ---- */
+static enum { NONE, RUNNING, ENDED } task_state; static bool exiting;
+static char restoring[64]; /* the spawned CRIU whose end decides whether the task is one; empty: it is */
 static void open_stream(struct stream *s) {
     int ends[2], again = -1; struct stat st; char self[32];
     if (pipe2(ends, O_CLOEXEC) != 0 || dup3(ends[1], s->task_end, O_CLOEXEC) < 0)
@@ -200,9 +194,11 @@ static void open_stream(struct stream *s) {
     s->never_blocks = again >= 0 || S_ISREG(st.st_mode), s->out = again >= 0 ? again : s->out;
 }
 static void pump(struct stream *s) {
+    if (*restoring && !exiting) return; /* what it writes before it is the task comes later, or never */
     for (int turns = 0; turns < 16; turns++) { /* a busy writer must not keep the loop from its other work */
         ssize_t n = s->len ? 0 : read(s->in, s->buf, sizeof s->buf);
         if (n < 0) return (void)(s->empty += errno == EAGAIN);
+        if (n > 0 && task_state == NONE) continue; /* of a tree that is being killed */
         if (n > 0) s->off = 0, s->len = (size_t)n;
         if ((n = put(s, s->buf + s->off, s->len)) < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (n < 0 && !s->broken) complain("cannot write the task's %s: %m; what it writes there is lost", s->name);
@@ -215,7 +211,6 @@ static void pump(struct stream *s) {
    cost the task's last lines), before the end. */
 struct flush { long long deadline; unsigned out_empty, err_empty; unsigned long long begun; struct requester by; };
 static struct flush drain, task_flush, exit_flush;
-
 static void flush_begin(struct flush *f, long long deadline) {
     f->deadline = deadline, f->out_empty = out.empty, f->err_empty = err.empty, f->begun = out.written + err.written;
 }
@@ -234,15 +229,13 @@ static struct child {
     int report, status; /* report: of its start, a struct failure, or end of file once exec has worked; then -1 */
 } children[MAX_CHILDREN];
 #define EACH_CHILD(c) (struct child *c = children; c < children + MAX_CHILDREN; c++)
-static enum { NONE, RUNNING, ENDED } task_state;
 static pid_t task_pid, engine_pid; static int task_status, ordered_code;
-static bool engine_exec_failed, ever_spawned, exiting, stdin_closed;
+static bool engine_exec_failed, ever_spawned, stdin_closed, engine_tidies; /* it ends by itself after `exit` */
 static long long engine_started, engine_restart_at, backoff = BACKOFF_MIN_MS;
 static char stdin_path[PATH_MAX], socket_path[PATH_MAX + 16], **engine_argv;
 static char *field[MAX_FRAME + 2]; /* of the request at hand, NULL after the last */
 static struct orphan { pid_t pid; int status; } orphans[MAX_ORPHANS]; /* the last ones: a task may end before its `adopt` */
 static unsigned orphan_count, missed_count, missed[MAX_MISSED]; /* missed: signals that came while no engine listened */
-
 static _Noreturn void finish(int code) {
     do kill(-1, SIGKILL); /* we are PID 1: that is every other process of the namespace */
     while (waitpid(-1, NULL, __WALL) > 0 || errno != ECHILD);
@@ -258,7 +251,6 @@ static _Noreturn void fail(int report, const char *step, const char *what) {
     snprintf(f.text, sizeof f.text, "%s %s: %s", step, what, strerror(f.error));
     _exit(write(report, &f, sizeof f) < 0 ? EXIT_CANNOT : f.error == ENOENT ? 127 : 126);
 }
-
 /* Only a regular file can be given to a task that is to be checkpointed; it is opened anew, at our offset, by its path: CRIU
    can't place a descriptor that was opened before the mount namespace was made. */
 static int open_stdin(void) {
@@ -280,7 +272,6 @@ static _Noreturn void raise_counter(long long past) { /* forks until the process
     }
     _exit(0);
 }
-
 /* The child's side of launch; `extra` is the page socket of a SPAWNED child (or -1), or what a COUNTER is to pass. */
 static _Noreturn void run_child(enum kind kind, char **argv, long long extra, int report) {
     sigset_t none; static const unsigned long long by_default[8]; /* an all-zero struct sigaction, as the kernel defines it */
@@ -308,7 +299,6 @@ static _Noreturn void run_child(enum kind kind, char **argv, long long extra, in
     execvp(argv[0], argv);
     fail(report, "exec", argv[0]);
 }
-
 /* NULL and errno if there is no child. What happens between its fork and its exec is told later, by start_result. */
 static struct child *launch(enum kind kind, char **argv, long long extra, const struct requester *by) {
     struct child *c = find(NOBODY, 0, NULL);
@@ -342,8 +332,7 @@ static void start_result(struct child *c) {
 static bool write_last_pid(long long n) {
     int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
     bool done = fd >= 0 && dprintf(fd, "%lld", n) > 0;
-    if (fd >= 0) close(fd);
-    return done;
+    return (void)(fd >= 0 && close(fd)), done;
 }
 static void start_engine(void) {
     engine_restart_at = 0, engine_started = now_ms(), engine_exec_failed = false;
@@ -352,8 +341,7 @@ static void start_engine(void) {
     else if (task_state == NONE) DIE(EXIT_CANNOT, "cannot fork the engine: %m");
     else engine_restart_at = now_ms() + BACKOFF_MAX_MS;
 }
-
-static void read_requests(void);
+static void read_requests(void), send_signal(const struct requester *r, pid_t pid, int signal);
 static void engine_ended(int status) {
     read_requests(); /* its last words may be the order to exit */
     kill(-engine_pid, SIGKILL), engine_pid = 0; /* helpers of a dead engine */
@@ -367,18 +355,25 @@ static void engine_ended(int status) {
 }
 static void task_runs(pid_t pid) { task_pid = pid, task_state = RUNNING, task_status = 0; }
 static void task_ended(int status) { task_status = status, flush_begin(&task_flush, LLONG_MAX); } /* RUNNING until it is out */
-
+static void restored(int status) { /* CRIU has ended: what it made is the task, or never was */
+    struct child *task = find(TASK, 0, NULL);
+    *restoring = 0;
+    if (!status) return;
+    if (task) task->kind = NOBODY;
+    task_state = NONE, task_pid = 0, task_flush.deadline = 0;
+    send_signal(&(struct requester){.generation = generation - 1}, -1, SIGKILL); /* nobody waits for an answer */
+}
 static void reap(void) {
     for (int pid, status; (pid = waitpid(-1, &status, WNOHANG | __WALL)) > 0;) {
         struct child *c = NULL, was;
         for EACH_CHILD(k) if (k->kind != NOBODY && k->kind != EXITED && k->pid == pid) c = k;
-        if (!c) orphans[orphan_count++ % MAX_ORPHANS] = (struct orphan){pid, status};
-        if (!c) continue;
+        if (!c) { orphans[orphan_count++ % MAX_ORPHANS] = (struct orphan){pid, status}; continue; }
         start_result(c);
         if (c->report >= 0) close(c->report); /* somebody else may still have its other end */
         was = *c, c->kind = NOBODY, c->status = status;
         if (was.kind == ENGINE) engine_ended(status);
         if (was.kind == TASK) task_ended(status);
+        if (was.kind == SPAWNED && *restoring && !strcmp(was.id, restoring)) restored(status);
         if (was.kind == SPAWNED && greeted) say("exited\n%s\n%d", was.id, status);
         else if (was.kind == SPAWNED) c->kind = EXITED, c->report = -1;
         if (was.kind == COUNTER && status == 0) OK(&was.by, "%s\nfork", was.by.seq);
@@ -394,8 +389,8 @@ static void hello(const struct requester *r) {
     fstat(out.in, &o), fstat(err.in, &e);
     for EACH_CHILD(c)
         if (c->kind == SPAWNED && ++spawned) at += snprintf(list + at, sizeof list - (size_t)at, "\n%s\n%d", c->id, c->pid);
-    OK(r, "%s\n%s\n%d\n%d\n%lu\n%lu\n%d\n%d%s", r->seq, state[task_state], task_pid, task_state == ENDED ? task_status : 0,
-        (unsigned long)o.st_ino, (unsigned long)e.st_ino, outer_pid, spawned, list);
+    OK(r, "%s\n%s\n%d\n%d\n%lu\n%lu\n%d\n%d%s", r->seq, *restoring ? "restoring" : state[task_state], task_pid,
+        task_state == ENDED ? task_status : 0, (unsigned long)o.st_ino, (unsigned long)e.st_ino, outer_pid, spawned, list);
     greeted = conn >= 0;
     for EACH_CHILD(c) if (c->kind == EXITED && greeted) say("exited\n%s\n%d", c->id, c->status), c->kind = NOBODY;
     if (task_state == ENDED) say("taskexit\n%d\n%d", task_pid, task_status);
@@ -438,12 +433,13 @@ static void send_signal(const struct requester *r, pid_t pid, int signal) {
     if (error) reply_err(r, error, NULL);
     else OK(r, "%s", r->seq);
 }
-static void adopt(const struct requester *r, pid_t pid) {
+static void adopt(const struct requester *r, pid_t pid, const char *by) { /* by: the CRIU that still restores it, or "" */
     siginfo_t info; struct child *c = find(NOBODY, 0, NULL); const struct orphan *dead = NULL, *o;
     for (unsigned i = 0; i < MAX_ORPHANS; i++) /* from the oldest on: the latest of this id counts */
         if ((o = &orphans[(orphan_count + i) % MAX_ORPHANS])->pid == pid) dead = o;
     if (task_state == RUNNING && task_pid != pid) return reply_err(r, EBUSY, "a task is running");
     if (pid == engine_pid || find(SPAWNED, pid, NULL)) return reply_err(r, EINVAL, "not a restored task");
+    if (*by && !find(SPAWNED, 0, by)) return reply_err(r, ESRCH, "no such child");
     if (task_state != RUNNING) {
         bool alive = waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
         if (!alive && !dead) return reply_err(r, ECHILD, "not a child of init");
@@ -452,9 +448,9 @@ static void adopt(const struct requester *r, pid_t pid) {
         if (alive) *c = (struct child){.kind = TASK, .pid = pid, .report = -1};
         else task_ended(dead->status);
     }
+    strcpy(restoring, by);
     OK(r, "%s", r->seq);
 }
-
 static bool request(long fields) { /* false if it makes no sense */
     struct requester r = {.generation = generation}; const char *verb = field[0]; long long a, b;
     if (fields < 2 || strlen(field[1]) >= sizeof r.seq || !number(field[1], 0, LLONG_MAX, &a)) return false;
@@ -466,7 +462,8 @@ static bool request(long fields) { /* false if it makes no sense */
         return spawn(&r), true;
     if (!strcmp(verb, "signal") && fields > 3 && number(field[2], -INT_MAX, INT_MAX, &a) && number(field[3], 0, NSIG - 1, &b))
         return send_signal(&r, (pid_t)a, (int)b), true;
-    if (!strcmp(verb, "adopt") && fields > 2 && number(field[2], 2, INT_MAX, &a)) return adopt(&r, (pid_t)a), true;
+    if (!strcmp(verb, "adopt") && fields > 2 && number(field[2], 2, INT_MAX, &a))
+        return adopt(&r, (pid_t)a, fields > 3 ? field[3] : ""), true;
     if (!strcmp(verb, "drain") && drain.deadline && drain.by.generation == generation)
         return reply_err(&r, EBUSY, "a drain is under way"), true;
     if (!strcmp(verb, "drain")) return drain.by = r, flush_begin(&drain, now_ms() + FLUSH_MS), true;
@@ -476,10 +473,9 @@ static bool request(long fields) { /* false if it makes no sense */
         return true;
     }
     if (strcmp(verb, "exit") || fields < 3 || !number(field[2], 0, 255, &a)) return false;
-    ordered_code = (int)a, exiting = true; /* nothing more is read */
+    ordered_code = (int)a, exiting = true, engine_tidies = fields > 3; /* nothing more is read */
     return flush_begin(&exit_flush, now_ms() + FLUSH_MS), true;
 }
-
 static void read_requests(void) {
     while (conn >= 0 && !exiting) {
         size_t at = 0; ssize_t n = recv(conn, inbox + in_len, sizeof inbox - 1 - in_len, MSG_DONTWAIT);
@@ -519,10 +515,13 @@ static void take_signals(int fd) {
         else missed[missed_count++ % MAX_MISSED] = info.ssi_signo;
     }
 }
+static struct pollfd next(const struct stream *s) {
+    return (struct pollfd){*restoring && !exiting ? -1 : s->len ? s->out : s->in, s->len ? POLLOUT : POLLIN, 0};
+}
 static void wait_for_work(int signals, int listener) {
     struct pollfd p[5 + MAX_CHILDREN] = {
         {signals, POLLIN, 0}, {listener, POLLIN, 0}, {exiting ? -1 : conn, (short)(out_len ? POLLIN | POLLOUT : POLLIN), 0},
-        {out.len ? out.out : out.in, out.len ? POLLOUT : POLLIN, 0}, {err.len ? err.out : err.in, err.len ? POLLOUT : POLLIN, 0}};
+        next(&out), next(&err)};
     nfds_t n = 5;
     long long until[] = {engine_restart_at, drain.deadline, exit_flush.deadline}, timeout = INT_MAX, now = now_ms();
     for EACH_CHILD(c) if (c->kind != NOBODY && c->report >= 0) p[n++] = (struct pollfd){c->report, POLLIN, 0};
@@ -539,10 +538,11 @@ static _Noreturn void loop(int signals, int listener) {
         int drained = flush_result(&drain);
         if (drained > 0) OK(&drain.by, "%s\n%llu", drain.by.seq, out.written + err.written - drain.begun);
         if (drained < 0) reply_err(&drain.by, ETIMEDOUT, "the reader of lifeboat's output is stuck");
-        bool ended = flush_result(&task_flush);
+        bool ended = !*restoring && flush_result(&task_flush);
         if (ended) task_state = ENDED;
         if (ended && greeted) say("taskexit\n%d\n%d", task_pid, task_status);
-        if (flush_result(&exit_flush)) finish(ordered_code);
+        bool over = !engine_tidies || !engine_pid || now_ms() >= exit_flush.deadline;
+        if (over && flush_result(&exit_flush)) finish(ordered_code);
         if (!engine_restart_at || now_ms() < engine_restart_at || exiting) continue;
         if (task_state != RUNNING) write_last_pid(1); /* the engine's threads belong below all ids of a task */
         start_engine();

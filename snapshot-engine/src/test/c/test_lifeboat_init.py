@@ -255,6 +255,15 @@ class Ends(InitTest):
         for _ in range(3 if WRAP else 20):
             self.assertEqual(self.start(command=[*PYTHON, script]).wait(), 33)
 
+    def test_an_engine_that_tidies_up_behind_its_order(self):
+        script = ("import os,socket,struct,time\n"
+                  "s = socket.socket(socket.AF_UNIX); s.connect(os.environ['LIFEBOAT_RUN_DIR'] + '/init.sock')\n"
+                  "b = b'exit\\0001\\00033\\000tidy'; s.sendall(struct.pack('<I', len(b)) + b)\n"
+                  "time.sleep(0.3); open('%s', 'w').close()")
+        done = tempfile.mkdtemp() + "/done"
+        self.assertEqual(self.start(command=[*PYTHON, script % done]).wait(), 33)
+        os.unlink(done), os.rmdir(os.path.dirname(done))
+
 
 class Signals(InitTest):
     NAMES = ("HUP", "INT", "QUIT", "TERM", "USR1", "USR2")
@@ -753,6 +762,61 @@ class Requests(InitTest):
         self.assertEqual(c.event("taskexit"), [pid, str(24 << 8)])
         self.assertEqual(c.ask("hello")[1:4], ["ended", pid, str(24 << 8)])
         self.assertEqual(run.exit(0), 0)
+
+    def test_a_restored_task_is_one_when_criu_succeeds(self):
+        run, c = self.started()
+        for fifo in "pid", "gate", "task":
+            os.mkfifo(run.home + "/" + fifo)
+        c.ask("spawn", "maker", "-", "-", "sh", "-c",
+              "setsid sh -c 'echo $$ >%s/pid; read x <%s/task; echo last >/proc/self/fd/10; exit 23' & :" % (run.home, run.home))
+        with open(run.home + "/pid") as f:
+            pid = f.read().strip()
+        c.event("exited")
+        self.assertEqual(c.ask("adopt", pid, "restore-1")[:2], ["err", str(errno.ESRCH)])
+        c.ask("spawn", "restore-1", "-", "-", "sh", "-c", "read x <%s/gate; exit 0" % run.home)
+        self.assertEqual(c.ask("adopt", pid, "restore-1"), ["ok"])
+        self.assertEqual(c.ask("adopt", pid, "restore-1"), ["ok"])
+        self.assertEqual(c.ask("hello")[1:3], ["restoring", pid])
+        with open(run.home + "/task", "w"):
+            pass
+        wait_for(lambda: len(children_of(run.inner())) == 2, "the end of the task")
+        self.assertEqual(c.ask("hello")[1:3], ["restoring", pid])  # not told before CRIU has ended
+        self.assertEqual(run.text(run.out), "")
+        with open(run.home + "/gate", "w"):
+            pass
+        self.assertEqual(c.event("exited"), ["restore-1", "0"])
+        self.assertEqual(c.event("taskexit"), [pid, str(23 << 8)])
+        self.assertEqual(c.ask("hello")[1:3], ["ended", pid])
+        self.assertEqual(run.exit(23), 23)
+        self.assertEqual(run.text(run.out), "last\n")
+
+    def test_a_restored_task_never_was_when_criu_fails(self):
+        run, c = self.started()
+        for attempt, dies_first in enumerate((False, True)):
+            home = "%s/%d" % (run.home, attempt)
+            os.mkdir(home)
+            for fifo in "pid", "gate", "task":
+                os.mkfifo(home + "/" + fifo)
+            c.ask("spawn", "maker", "-", "-", "sh", "-c",
+                  "setsid sh -c 'echo never >/proc/self/fd/10; echo $$ >%s/pid; read x <%s/task; exit 23' & :" % (home, home))
+            with open(home + "/pid") as f:
+                pid = f.read().strip()
+            c.event("exited")
+            c.ask("spawn", "restore", "-", "-", "sh", "-c", "read x <%s/gate; exit 1" % home)
+            self.assertEqual(c.ask("adopt", pid, "restore"), ["ok"])
+            if dies_first:
+                with open(home + "/task", "w"):
+                    pass
+                wait_for(lambda: len(children_of(run.inner())) == 2, "the end of the task")
+            with open(home + "/gate", "w"):
+                pass
+            self.assertEqual(c.event("exited"), ["restore", str(1 << 8)])
+            self.assertEqual(c.ask("hello")[1:3], ["none", "0"])
+            wait_for(lambda: len(children_of(run.inner())) == 1, "the task is killed")
+        self.assertEqual(c.task("sh", "-c", "exit 5")[0], "ok")  # another may begin
+        self.assertEqual(c.event("taskexit")[1], str(5 << 8))
+        self.assertEqual(run.exit(5), 5)
+        self.assertEqual(run.text(run.out), "")
 
     def test_adopt_of_strangers(self):
         run, c = self.started()

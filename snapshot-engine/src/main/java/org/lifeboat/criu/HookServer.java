@@ -30,6 +30,9 @@ public final class HookServer implements AutoCloseable {
   /** CRIU asks one at a time; one that died may still be waited for. */
   private static final int MOST = 64;
 
+  /** While no dump is under way: what CRIU may still ask for, after a death, is not committed. */
+  public static final Handler REFUSING = (action, images) -> action.equals("post-dump") ? 1 : 0;
+
   private final ServerSocketChannel server;
   private final Semaphore places = new Semaphore(MOST);
   private Handler handler;

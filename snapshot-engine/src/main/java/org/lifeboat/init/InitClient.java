@@ -155,9 +155,15 @@ public final class InitClient implements AutoCloseable {
     }
   }
 
-  /** Makes a restored process the task. */
-  public void adopt(long pid) throws InitException {
-    call("adopt", List.of(Long.toString(pid)));
+  /**
+   * Makes a process the task that CRIU has restored and is about to resume; may be said again. It
+   * is the task for good once that CRIU ends with success, whether or not an engine is there to see
+   * it; if CRIU fails it is killed and never was one, and its end is not told.
+   *
+   * @param spawnId of the CRIU, which must still run
+   */
+  public void adopt(long pid, String spawnId) throws InitException {
+    call("adopt", List.of(Long.toString(pid), spawnId));
   }
 
   /** Writes out what stands in the task's pipes; returns the bytes. */
@@ -172,10 +178,11 @@ public final class InitClient implements AutoCloseable {
 
   /**
    * Orders init to end everything, itself included, with this exit code; does not return an answer.
+   * Init first waits, ten seconds at most, for the end of this process: it may still tidy up.
    */
   public void exit(int code) throws InitException {
     try {
-      write(List.of("exit", "0", Integer.toString(code)));
+      write(List.of("exit", "0", Integer.toString(code), "tidy"));
     } catch (IOException e) {
       throw new InitException("exit", 0, String.valueOf(e.getMessage()), e);
     }
@@ -297,6 +304,8 @@ public final class InitClient implements AutoCloseable {
   /** Whether init has a task. */
   public enum TaskState {
     NONE,
+    /** CRIU, which still runs, has made it. */
+    RESTORING,
     RUNNING,
     ENDED
   }

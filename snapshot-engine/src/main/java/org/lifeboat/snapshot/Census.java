@@ -73,6 +73,13 @@ public final class Census {
     return running;
   }
 
+  /** The processes of the tree that stand stopped by a signal. */
+  public Set<Long> stopped(long root) {
+    Set<Long> stopped = tree(root);
+    stopped.removeIf(pid -> processes.get(pid).state() != 'T');
+    return stopped;
+  }
+
   /**
    * The processes of the tree below and with {@code root}; also those that nobody has waited for.
    */

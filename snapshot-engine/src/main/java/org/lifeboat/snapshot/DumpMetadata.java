@@ -460,6 +460,20 @@ public record DumpMetadata(
         dumps.stream().map(dump -> dump.id() == id ? change.apply(dump) : dump).toList());
   }
 
+  /** As a newcomer makes it: what earlier owners had under way can never be committed any more. */
+  DumpMetadata failingTorn(long at) {
+    DumpMetadata next = this;
+    for (Dump dump : dumps) {
+      if (dump.state() == DumpState.DUMPING) {
+        next =
+            next.changing(
+                dump.id(),
+                torn -> torn.failed("its run on " + owner.host() + " ended in its middle", at));
+      }
+    }
+    return next;
+  }
+
   DumpMetadata without(int id) {
     return withDumps(dumps.stream().filter(dump -> dump.id() != id).toList());
   }

@@ -7,6 +7,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
@@ -84,6 +85,12 @@ public final class Dumper {
   private static final long LOG_INTERVAL = 2_000_000_000L;
 
   private static final String GIVEN_UP_EARLIER = "it was given up while the store did not answer";
+
+  /** How often, and how long apart in nanoseconds, is looked for strangers before a dump fails. */
+  private static final int LOOKS = 20;
+
+  private static final long LOOK_NANOS = 50_000_000;
+
   private static final String ENGINE_DIED = "the engine died during the dump";
 
   /** How long a leave-running dump waits to know whether its commit took effect. */
@@ -103,13 +110,34 @@ public final class Dumper {
   private final DumpObserver observer;
   private final RandomGenerator random = RandomGenerator.getDefault();
   private final AtomicReference<Job> current = new AtomicReference<>();
+  private final TreeHold hold;
   private volatile boolean recovering;
   private volatile boolean storeLost;
+  private volatile boolean criuKilled;
+  private volatile boolean taskHurt;
 
   public Dumper(Context context, Retention retention, DumpObserver observer) {
     this.context = context;
     this.retention = retention;
     this.observer = observer;
+    this.hold = new TreeHold(context.init(), context.runDirectory());
+  }
+
+  /**
+   * Whether a fault that ends the task may be the work of a CRIU that was killed while it held it.
+   */
+  public boolean mayHaveHurtTheTask(int signal) {
+    return criuKilled && CriuDeath.isFault(signal);
+  }
+
+  /** Whether a process of the task has died with a CRIU that was killed. */
+  public boolean taskHurt() {
+    return taskHurt;
+  }
+
+  /** Lets a tree go on that an earlier engine had held for its commit. */
+  public void letGo() throws IOException {
+    hold.release();
   }
 
   /**
@@ -166,7 +194,16 @@ public final class Dumper {
     log.info(
         "dump {} was under way when the engine died: {}",
         id,
-        committed ? "it was committed, CRIU may finish" : "it is given up");
+        committed
+            ? "it was committed, CRIU may finish"
+            : isFinal ? "it is given up" : "CRIU is told to end");
+    try {
+      if (!committed) {
+        hold.release();
+      }
+    } catch (IOException e) {
+      log.error("the task could not be let go on: {}", e.getMessage());
+    }
     context.hooks().handler((action, images) -> committed || !action.equals("post-dump") ? 0 : 1);
     try {
       context.children().end(spawnId).get();
@@ -223,8 +260,19 @@ public final class Dumper {
    * @param isFinal a final dump is never taken up: its tree goes on
    */
   public DumpResult resume(int id, boolean isFinal, long elapsed) {
+    String why = ENGINE_DIED;
     try {
-      Optional<SealedDump> sealed = isFinal ? Optional.empty() : SealedDump.find(context, id);
+      Path logFile = SealedDump.folder(context, id).resolve("dump_" + id + ".log");
+      if (CriuDeath.wasKilled(logFile)) {
+        criuKilled = true;
+        Optional<Long> victim = CriuDeath.victim(logFile);
+        if (victim.isPresent()) {
+          taskHurt = true;
+          why = hurt(victim.get(), "killed").getMessage();
+        }
+      }
+      Optional<SealedDump> sealed =
+          isFinal || taskHurt ? Optional.empty() : SealedDump.find(context, id);
       if (sealed.isPresent()) {
         log.info("dump {} was sealed when the engine died: its upload goes on", id);
         MemoryBudget memory = MemoryBudget.now(context.memory());
@@ -261,7 +309,6 @@ public final class Dumper {
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
     }
-    String why = ENGINE_DIED;
     boolean unreferenced = fail(id, why);
     discard(SealedDump.folder(context, id), unreferenced || storeLost);
     if (unreferenced) {
@@ -402,6 +449,10 @@ public final class Dumper {
     private volatile Exception failure;
     private volatile TaskFiles.Captured captured;
     private Set<Long> tree = Set.of();
+    private Set<Long> stopped = Set.of();
+    private final Object hookLock = new Object();
+    private boolean inHook;
+    private boolean criuEnded;
     private long expectedBytes;
     private DumpMetadata.Dump committed;
     private volatile long frozenSince = start;
@@ -516,6 +567,7 @@ public final class Dumper {
               context.criu().dump(root, images, logFile, context.hook(), request.leaveRunning()));
       context.crashPoints().at(DumpPoint.DUMP_CRIU_STARTED);
       WaitStatus status = await(spawnId);
+      settleHook(status);
       context.crashPoints().at(DumpPoint.DUMP_CRIU_ENDED);
       storeLog();
       if (!status.success() || failure != null) {
@@ -533,11 +585,17 @@ public final class Dumper {
     /** A process outside the tree would be lost in silence. */
     private void takeCensus() throws IOException {
       Census census = Census.take();
+      List<Census.Entry> strangers = strangers(census);
+      for (int looks = 1; !strangers.isEmpty() && looks < LOOKS; looks++) {
+        LockSupport.parkNanos(LOOK_NANOS); // a hook of a CRIU that was killed, say, ends by itself
+        census = Census.take();
+        strangers = strangers(census);
+      }
       tree = census.tree(root);
+      stopped = census.stopped(root);
       if (tree.isEmpty()) {
         throw new SnapshotException(SnapshotException.Kind.FAILED, "the task has ended", "", null);
       }
-      List<Census.Entry> strangers = census.strangers(root, Set.of(ProcessHandle.current().pid()));
       if (!strangers.isEmpty()) {
         throw new SnapshotException(
             SnapshotException.Kind.FAILED,
@@ -550,6 +608,10 @@ public final class Dumper {
       for (long pid : tree) {
         expectedBytes += residentBytes(pid);
       }
+    }
+
+    private List<Census.Entry> strangers(Census census) {
+      return census.strangers(root, Set.of(ProcessHandle.current().pid()));
     }
 
     private void begin() throws StoreException, SnapshotException {
@@ -705,14 +767,60 @@ public final class Dumper {
     // ---- in the hook, the tree frozen
 
     private int hook(String action, Path imagesOfHook) {
+      if (!action.equals("post-dump")) {
+        return beforeFreeze(action);
+      }
+      synchronized (hookLock) {
+        if (criuEnded) {
+          return 1; // it asked with its last breath
+        }
+        inHook = true;
+      }
+      try {
+        return vote();
+      } finally {
+        synchronized (hookLock) {
+          inHook = false;
+          hookLock.notifyAll();
+        }
+      }
+    }
+
+    /**
+     * CRIU can end while its hook is answered: only if it is killed, and then the tree goes on. So
+     * nothing may be committed that is not being committed already, and nobody may go on here
+     * before the hook's thread has come to its end.
+     */
+    private void settleHook(WaitStatus status) {
+      boolean interrupted = false;
+      synchronized (hookLock) {
+        criuEnded = true;
+        if (inHook) {
+          giveUp("CRIU ended (" + status + ") before it was decided");
+        }
+        while (inHook) {
+          try {
+            hookLock.wait();
+          } catch (InterruptedException e) {
+            interrupted = true;
+          }
+        }
+      }
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+    }
+
+    private int beforeFreeze(String action) {
       if (action.equals("pre-dump")) {
         frozenSince = System.nanoTime(); // CRIU freezes the tree right behind this
         observer.freezing(id);
         context.crashPoints().at(DumpPoint.DUMP_FREEZING);
       }
-      if (!action.equals("post-dump")) {
-        return 0;
-      }
+      return 0;
+    }
+
+    private int vote() {
       if (vote != null) {
         return vote; // asked again, as the answer did not arrive
       }
@@ -729,6 +837,8 @@ public final class Dumper {
       }
       if (ownerLost()) {
         killFrozen();
+      } else if (stage.get() != Stage.COMMITTED) {
+        goOn();
       }
       if (vote == null) {
         vote = stage.get() == Stage.COMMITTED ? 0 : 1;
@@ -740,6 +850,15 @@ public final class Dumper {
     private boolean ownerLost() {
       return failure instanceof SnapshotException e
           && e.kind() == SnapshotException.Kind.OWNER_LOST;
+    }
+
+    private void goOn() {
+      try {
+        hold.release();
+      } catch (IOException e) {
+        failure.addSuppressed(e);
+        log.error("the task could not be let go on", e);
+      }
     }
 
     /** Another run has the task: this one must not be thawed, be it for a moment. */
@@ -856,12 +975,17 @@ public final class Dumper {
       commit();
     }
 
-    private void commit() throws StoreException, SnapshotException {
+    private void commit() throws IOException {
       if (!stage.compareAndSet(Stage.RUNNING, Stage.COMMITTING)) {
         throw deadline();
       }
       committingSince = System.nanoTime();
       phase = "committing";
+      if (!request.leaveRunning()) {
+        Set<Long> moving = new LinkedHashSet<>(tree);
+        moving.removeAll(stopped);
+        hold.hold(moving);
+      }
       context.crashPoints().at(DumpPoint.DUMP_COMMITTING);
       boolean wasInterrupted = Thread.interrupted();
       try {
@@ -970,6 +1094,14 @@ public final class Dumper {
         }
         return succeeded();
       }
+      if (status.signalled()) {
+        criuKilled = true;
+        Optional<Long> victim = CriuDeath.victim(logFile);
+        if (victim.isPresent()) {
+          failure = hurt(victim.get(), status.toString());
+          givenUp = null;
+        }
+      }
       if (failure == null && givenUp == null && CacheDisk.isFull(context.cache())) {
         failure = CacheDisk.full(context.cache(), "dump " + id, null);
       }
@@ -1016,6 +1148,8 @@ public final class Dumper {
       failure = CacheDisk.explained(context.cache(), "dump " + id, failure);
       Exception cause = failure;
       boolean ownerLost = ownerLost();
+      taskHurt |=
+          failure instanceof SnapshotException e && e.kind() == SnapshotException.Kind.TASK_HURT;
       String why =
           givenUp != null
               ? givenUp
@@ -1151,6 +1285,18 @@ public final class Dumper {
               Math.max(0, figures.packedBytes() - figures.storedBytes()),
               (System.nanoTime() - start) / 1_000_000));
     }
+  }
+
+  private static SnapshotException hurt(long pid, String how) {
+    return new SnapshotException(
+        SnapshotException.Kind.TASK_HURT,
+        "CRIU was ended in the middle of its work ("
+            + how
+            + "), and process "
+            + pid
+            + " of the task died of it",
+        "the next run goes on from the newest committed snapshot",
+        null);
   }
 
   private static long residentBytes(long pid) {

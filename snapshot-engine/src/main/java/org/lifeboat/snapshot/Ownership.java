@@ -176,8 +176,17 @@ public final class Ownership {
           }
         }
       }
-      DumpMetadata mine = opening.open(before.withOwner(before.epoch() + 1, me));
+      DumpMetadata mine =
+          opening.open(before.failingTorn(clock.millis()).withOwner(before.epoch() + 1, me));
       if (metadata.replace(found.get(), mine)) {
+        for (DumpMetadata.Dump dump : before.dumps()) {
+          if (dump.state() == DumpMetadata.DumpState.DUMPING) {
+            log.info(
+                "dump {} is marked as failed: {}",
+                dump.id(),
+                mine.dump(dump.id()).orElseThrow().error());
+          }
+        }
         return new Taken(mine, Optional.of(before));
       }
       log.info("another run was quicker to take {}: looking again", store.url());

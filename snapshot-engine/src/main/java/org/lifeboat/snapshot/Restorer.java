@@ -3,6 +3,7 @@ package org.lifeboat.snapshot;
 import java.io.IOException;
 import java.net.InetAddress;
 import java.net.NetworkInterface;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -24,6 +25,7 @@ import java.util.concurrent.TimeoutException;
 import org.lifeboat.criu.CriuException;
 import org.lifeboat.criu.CriuImages;
 import org.lifeboat.criu.CriuLog;
+import org.lifeboat.criu.HookServer;
 import org.lifeboat.files.FilesException;
 import org.lifeboat.init.InitException;
 import org.lifeboat.init.WaitStatus;
@@ -57,6 +59,8 @@ public final class Restorer {
    * How often a restore is tried again when an id is still taken by a process that is just ending.
    */
   private static final int ATTEMPTS = 5;
+
+  private static final String KILLED = "CRIU was killed";
 
   private final Context context;
   private final Catalog catalog;
@@ -93,10 +97,21 @@ public final class Restorer {
     Map<Integer, String> passedOver = new HashMap<>();
     for (DumpMetadata.Dump dump : candidates) {
       try {
-        return Optional.of(restore(dump, passedOver));
+        return Optional.of(restoreUnlessKilled(dump, passedOver));
       } catch (SnapshotException e) {
         switch (e.kind()) {
           case DAMAGED, NEWER_FORMAT, CRIU, FAILED -> {
+            context
+                .metadata()
+                .update(
+                    context.ownerId(),
+                    d ->
+                        d.changing(
+                            dump.id(),
+                            x ->
+                                x.state() == DumpMetadata.DumpState.RESTORING
+                                    ? x.with(DumpMetadata.DumpState.COMPLETE)
+                                    : x));
             log.warn("snapshot {} cannot be restored: {}", dump.id(), e.getMessage());
             passedOver.put(dump.id(), String.valueOf(e.getMessage()));
             if (first == null) {
@@ -119,6 +134,24 @@ public final class Restorer {
             + first.getMessage(),
         "lifeboat verify --store " + context.store().url() + " tells more; --fresh starts anew",
         first);
+  }
+
+  /**
+   * That CRIU was killed says nothing about the snapshot; but the tree may have run for a moment
+   * then, so everything is done again, the files first of all.
+   */
+  private long restoreUnlessKilled(DumpMetadata.Dump dump, Map<Integer, String> passedOver)
+      throws IOException, InterruptedException {
+    for (int attempt = 1; ; attempt++) {
+      try {
+        return restore(dump, passedOver);
+      } catch (SnapshotException e) {
+        if (attempt == ATTEMPTS || !String.valueOf(e.getMessage()).startsWith(KILLED)) {
+          throw e;
+        }
+        log.warn("the restore of snapshot {} begins again: {}", dump.id(), e.getMessage());
+      }
+    }
   }
 
   private long restore(DumpMetadata.Dump dump, Map<Integer, String> passedOver)
@@ -313,20 +346,17 @@ public final class Restorer {
             null);
       }
       Optional<SnapshotException> failure =
-          taken.isEmpty()
-              ? tryCriu(id, attempt, manifest, images, logFile, close)
-              : Optional.empty();
+          taken.isEmpty() ? tryCriu(id, manifest, images, logFile, close) : Optional.empty();
       if (taken.isEmpty() && failure.isEmpty()) {
         return;
       }
-      boolean again =
-          failure
-              .map(f -> String.valueOf(f.getMessage()).contains("is taken on this host"))
-              .orElse(true);
+      String why =
+          failure.map(f -> String.valueOf(f.getMessage())).orElse("a process id is still taken");
+      boolean again = failure.isEmpty() || why.contains("is taken on this host");
       if (!again || attempt == ATTEMPTS) {
         throw failure.orElseThrow();
       }
-      log.warn("a process id is still taken, trying again");
+      log.warn("the restore is tried again: {}", why);
       Thread.sleep(200L << attempt);
     }
   }
@@ -347,30 +377,12 @@ public final class Restorer {
   }
 
   private Optional<SnapshotException> tryCriu(
-      int id, int attempt, Manifest manifest, Path images, Path logFile, boolean close)
+      int id, Manifest manifest, Path images, Path logFile, boolean close)
       throws IOException, InterruptedException {
     Files.deleteIfExists(logFile);
-    long root = manifest.root();
-    context
-        .hooks()
-        .handler(
-            (action, path) -> {
-              if (!action.equals("pre-resume")) {
-                return 0;
-              }
-              context.crashPoints().at(RestorePoint.RESTORE_READY);
-              try {
-                // the tree stands ready and stopped: the next process must not get a number that
-                // the next engine's threads have
-                context.init().lastPid(Math.max(1000, manifest.highestPid()));
-                context.crashPoints().at(RestorePoint.RESTORE_RESUMING);
-                return 0;
-              } catch (InitException e) {
-                log.error("the PID counter could not be set: {}", e.getMessage());
-                return 1;
-              }
-            });
-    String spawnId = "restore-" + id + "-" + attempt;
+    // never the same twice, be it by another engine of this run: its end is told once
+    String spawnId = "restore-" + id + "-" + Long.toString(System.nanoTime(), 36);
+    context.hooks().handler((action, path) -> preResume(action, spawnId, manifest));
     Path output = images.resolveSibling("criu.out");
     context
         .init()
@@ -388,43 +400,25 @@ public final class Restorer {
                     manifest.stderrInode(),
                     close));
     context.crashPoints().at(RestorePoint.RESTORE_CRIU_STARTED);
-    Duration limit = Duration.ofSeconds(60 + manifest.rawBytes() / (50 << 20));
-    WaitStatus status;
-    boolean timedOut = false;
-    try {
-      status = context.children().end(spawnId).get(limit.toMillis(), TimeUnit.MILLISECONDS);
-    } catch (TimeoutException e) {
-      timedOut = true;
-      context.init().killAll();
-      try {
-        status = context.children().end(spawnId).get();
-      } catch (ExecutionException lost) {
-        throw new InitException(
-            "wait for CRIU", 0, String.valueOf(lost.getCause().getMessage()), lost);
-      }
-    } catch (ExecutionException e) {
-      throw new InitException("wait for CRIU", 0, String.valueOf(e.getCause().getMessage()), e);
-    } finally {
-      context.hooks().handler((action, path) -> action.equals("post-dump") ? 1 : 0);
-    }
-    if (status.success()) {
-      context.init().adopt(root); // at once: it runs, and an engine that dies now must find it
-    }
+    Duration limit = limit(manifest);
+    Optional<WaitStatus> inTime = await(spawnId, limit);
     putLog(id, logFile);
-    if (status.success()) {
+    if (inTime.isPresent() && inTime.get().success()) {
       return Optional.empty();
     }
     context.crashPoints().at(RestorePoint.RESTORE_FAILED);
     context.init().killAll(); // what a restore that failed may have left
     String cause;
-    if (timedOut) {
+    if (inTime.isPresent() && inTime.get().signalled()) {
+      cause = KILLED + " (signal " + inTime.get().signal() + ")";
+    } else if (inTime.isEmpty()) {
       cause = "CRIU did not finish within " + limit.toSeconds() + " s";
     } else {
       String out = Files.exists(output) ? Files.readString(output).strip() : "";
       cause =
           CriuLog.explain(logFile)
               .map(f -> "CRIU: " + f)
-              .orElse("CRIU ended with " + status + (out.isEmpty() ? "" : ": " + out));
+              .orElse("CRIU ended with " + inTime.get() + (out.isEmpty() ? "" : ": " + out));
     }
     return Optional.of(
         new SnapshotException(
@@ -432,6 +426,106 @@ public final class Restorer {
             cause,
             "log: " + context.store().url().of(Layout.dump(id) + "restore_" + id + ".log"),
             null));
+  }
+
+  private static Duration limit(Manifest manifest) {
+    return Duration.ofSeconds(60 + manifest.rawBytes() / (50 << 20));
+  }
+
+  /**
+   * Waits for CRIU, and kills it with all that it made when it takes too long: empty then.
+   *
+   * <p>Nobody asks whether the tree runs then: it is init's task from the hook on, if CRIU ended
+   * well.
+   */
+  private Optional<WaitStatus> await(String spawnId, Duration limit)
+      throws IOException, InterruptedException {
+    Future<WaitStatus> end = context.children().end(spawnId);
+    try {
+      try {
+        return Optional.of(end.get(limit.toMillis(), TimeUnit.MILLISECONDS));
+      } catch (TimeoutException e) {
+        context.init().killAll();
+        end.get();
+        return Optional.empty();
+      }
+    } catch (ExecutionException e) {
+      throw new InitException("wait for CRIU", 0, String.valueOf(e.getCause().getMessage()), e);
+    } finally {
+      context.hooks().handler(HookServer.REFUSING);
+    }
+  }
+
+  /**
+   * The tree stands ready and stopped: from here on init has it as the task, so that no engine's
+   * death makes it start twice; and the next process must not get a number that the next engine's
+   * threads have.
+   */
+  private int preResume(String action, String spawnId, Manifest manifest) {
+    if (!action.equals("pre-resume")) {
+      return 0;
+    }
+    context.crashPoints().at(RestorePoint.RESTORE_READY);
+    try {
+      context.init().adopt(manifest.root(), spawnId);
+      context.init().lastPid(Math.max(1000, manifest.highestPid()));
+      context.crashPoints().at(RestorePoint.RESTORE_RESUMING);
+      return 0;
+    } catch (InitException e) {
+      log.error("the restored task cannot be resumed: {}", e.getMessage());
+      return 1;
+    }
+  }
+
+  /**
+   * Sees a restore through whose engine died when init had the tree as its task already.
+   *
+   * @return false when CRIU failed after all: then nothing of it is left
+   */
+  public boolean resume(String spawnId, DumpMetadata document)
+      throws IOException, InterruptedException {
+    int id = Integer.parseInt(spawnId.split("-", -1)[1]);
+    context
+        .hooks()
+        .handler(
+            (action, path) -> {
+              try {
+                return preResume(
+                    action, spawnId, catalog.manifest(document.dump(id).orElseThrow()));
+              } catch (StoreException | SnapshotException e) {
+                log.error("the restored task cannot be resumed: {}", e.getMessage());
+                return 1;
+              }
+            });
+    Optional<WaitStatus> end = await(spawnId, Duration.ofSeconds(60)); // its memory is there
+    if (end.isEmpty() || !end.get().success()) {
+      log.warn("the restore of snapshot {} did not survive its engine: starting over", id);
+      context.init().killAll();
+      context.children().end(spawnId).join();
+      return false;
+    }
+    log.info("restored snapshot {}: its engine died meanwhile, the task did not notice", id);
+    return true;
+  }
+
+  /** Does what an engine that died behind a restore has left to do. */
+  public void tidy(DumpMetadata document) throws IOException {
+    if (Files.isDirectory(context.cache())) {
+      try (DirectoryStream<Path> folders = Files.newDirectoryStream(context.cache(), "restore-*")) {
+        for (Path folder : folders) {
+          int id = Integer.parseInt(folder.getFileName().toString().substring("restore-".length()));
+          putLog(id, folder.resolve("restore_" + id + ".log"));
+          Folders.delete(folder);
+        }
+      }
+    }
+    for (DumpMetadata.Dump dump : document.dumps()) {
+      if (dump.state() == DumpMetadata.DumpState.RESTORING) {
+        context
+            .metadata()
+            .update(context.ownerId(), d -> d.changing(dump.id(), DumpMetadata.Dump::restored));
+      }
+    }
   }
 
   private void putLog(int id, Path logFile) {

@@ -70,6 +70,8 @@ public final class SnapshotException extends IOException {
     UNKNOWN_OUTCOME,
     /** The command differs from the one that the store's snapshots are of. */
     OTHER_COMMAND,
+    /** A process of the task has died with a CRIU that was killed in the middle of its work. */
+    TASK_HURT,
     /** The task was not in a state for it, or anything else. */
     FAILED
   }

@@ -162,6 +162,7 @@ public final class Engine {
   private boolean finalDump;
   private Future<?> dumping = CompletableFuture.completedFuture(null);
   private volatile long lastAnswer = System.nanoTime();
+  private boolean recovering;
   private boolean ending;
   private boolean saved;
   private Optional<InitEvent.TaskExited> pendingEnd = Optional.empty();
@@ -467,6 +468,17 @@ public final class Engine {
     Path ownerFile = ownerFile();
     boolean again = Files.exists(ownerFile);
     Optional<String> written = OwnerFile.read(ownerFile);
+    Optional<Integer> outcome = OutcomeFile.read(runDirectory);
+    if (outcome.isPresent()) {
+      log.info("a new engine takes over at the end of the run");
+      over(outcome.get());
+      return;
+    }
+    if (again && state.task() == InitClient.TaskState.RESTORING) {
+      resumeRestore(criu, state, written);
+      resuming = false;
+      return;
+    }
     if (again && state.task() != InitClient.TaskState.NONE) {
       resumeTask(criu, state, written);
       resuming = false;
@@ -486,14 +498,14 @@ public final class Engine {
             ownerId, HostFacts.name(), state.outerPid(), attempt(), clock.millis(), false);
     List<String> command = options.command().stream().map(Frames::text).toList();
     String directory = options.directory().toString();
+    OwnerFile.write(ownerFile, ownerId); // before the store knows it: the next engine must
     crashPoints.at(RunPoint.RUN_BEGUN);
     Ownership.Taken taken =
         take(me, command, directory, document -> opened(document, command, directory));
     ownedAs = Optional.of(ownerId);
     crashPoints.at(RunPoint.RUN_TAKEN);
-    OwnerFile.write(ownerFile, ownerId);
-    crashPoints.at(RunPoint.RUN_OWNER_WRITTEN);
     prepare(criu, state, ownerId, taken.now().epoch());
+    hooks.handler(HookServer.REFUSING);
     dumper.clearCache();
     Folders.createPrivate(context.cache());
     busy = true;
@@ -525,6 +537,28 @@ public final class Engine {
     }
   }
 
+  /** Ends a run whose outcome stands, or stays until the host is gone. */
+  private void over(int code) throws IOException {
+    init.killAll(); // a tree that lives on in the store
+    Folders.delete(cache());
+    if (code != ExitCodes.CHECKPOINTED || options.afterDump() != RunOptions.AfterDump.PARK) {
+      throw new End(code, null);
+    }
+    park();
+  }
+
+  private void park() {
+    log.info("the task is saved in {}; staying until this host is gone", options.store());
+    ending = true;
+    saved = true;
+    taskPid = 0;
+    nextSnapshot = Long.MAX_VALUE;
+  }
+
+  private Path cache() {
+    return Stores.cache(environment).resolve(RunRegistry.hash(options.store()));
+  }
+
   private int attempt() {
     for (String name :
         List.of("AWS_BATCH_JOB_ATTEMPT", "BATCH_TASK_RETRY_ATTEMPT", "SLURM_RESTART_COUNT")) {
@@ -538,7 +572,6 @@ public final class Engine {
 
   private void prepare(Criu criu, InitClient.State state, String ownerId, long epoch)
       throws IOException {
-    Path cache = Stores.cache(environment).resolve(RunRegistry.hash(options.store()));
     context =
         new Context(
             store,
@@ -554,7 +587,7 @@ public final class Engine {
             options.command().stream().map(Frames::text).toList(),
             options.directory(),
             runDirectory,
-            cache,
+            cache(),
             Path.of(
                 environment.getOrDefault("LIFEBOAT_HOME", "/usr/lib/lifeboat"),
                 "libexec",
@@ -606,44 +639,109 @@ public final class Engine {
     standstill.start();
   }
 
+  /** An engine died in the last moment of a restore, with the task ready or just resumed. */
+  private void resumeRestore(Criu criu, InitClient.State state, Optional<String> written)
+      throws IOException, InterruptedException {
+    DumpMetadata document = mine(state, written);
+    ownedAs = Optional.of(document.owner().id());
+    prepare(criu, state, document.owner().id(), document.epoch());
+    log.info("a new engine takes over, in the middle of a restore");
+    String restore =
+        state.spawned().keySet().stream()
+            .filter(id -> id.startsWith("restore-"))
+            .findFirst()
+            .orElse("");
+    long pid = state.taskPid();
+    busy = true;
+    worker.execute(
+        () -> {
+          try {
+            if (new Restorer(context).resume(restore, document)) {
+              events.add(new Running(pid));
+              tidyAfterRestore(document);
+              return;
+            }
+          } catch (IOException e) {
+            events.add(new StartFailed(ExitCodes.RESTORE, describe(e)));
+            return;
+          } catch (InterruptedException e) {
+            Thread.currentThread().interrupt();
+            events.add(new StartFailed(ExitCodes.FAILURE, "interrupted"));
+            return;
+          }
+          baseline = Ahead.start("baseline", this::scanBaseline);
+          start(document);
+        });
+  }
+
+  /**
+   * The store's document, if it is still ours. It is written, not just read: whatever a dead engine
+   * had on its way, a commit say, is shut out so, or is in what is returned.
+   */
+  private DumpMetadata mine(InitClient.State state, Optional<String> written)
+      throws IOException, InterruptedException {
+    while (true) {
+      try {
+        MetadataStore.Current current =
+            metadata
+                .read()
+                .orElseThrow(
+                    () -> new End(ExitCodes.DUMP, options.store() + " has lost its dump_metadata"));
+        DumpMetadata.Owner owner = current.document().owner();
+        boolean ours =
+            written.isPresent()
+                ? written.get().equals(owner.id())
+                : owner.host().equals(HostFacts.name()) && owner.pid() == state.outerPid();
+        if (ours) {
+          return metadata.update(owner.id(), document -> document);
+        }
+        init.killAll();
+        throw new End(
+            ExitCodes.DUMP,
+            "another run has taken over " + options.store() + ": on " + owner.host());
+      } catch (StoreException e) {
+        log.warn("the task runs, but its store does not answer, trying again: {}", e.getMessage());
+        Thread.sleep(5000);
+      } catch (SnapshotException e) {
+        if (e.kind() != SnapshotException.Kind.OWNER_LOST) {
+          throw e;
+        }
+        log.warn("{}", e.getMessage()); // between read and write: it is looked again
+      }
+    }
+  }
+
   /** An engine died; its task did not. */
   private void resumeTask(Criu criu, InitClient.State state, Optional<String> written)
       throws IOException, InterruptedException {
-    MetadataStore.Current current =
-        readPatiently()
-            .orElseThrow(
-                () -> new End(ExitCodes.DUMP, options.store() + " has lost its dump_metadata"));
-    DumpMetadata.Owner owner = current.document().owner();
-    boolean ours =
-        written.isPresent()
-            ? written.get().equals(owner.id())
-            : owner.host().equals(HostFacts.name()) && owner.pid() == state.outerPid();
-    if (!ours) {
-      init.killAll();
-      throw new End(
-          ExitCodes.DUMP,
-          "another run has taken over "
-              + options.store()
-              + ": on "
-              + current.document().owner().host());
-    }
-    ownedAs = Optional.of(owner.id());
-    prepare(criu, state, owner.id(), current.document().epoch());
+    DumpMetadata document = mine(state, written);
+    ownedAs = Optional.of(document.owner().id());
+    prepare(criu, state, document.owner().id(), document.epoch());
     taskPid = state.taskPid();
-    hold.release(); // the document was read just now
-    log.info("a new engine takes over; the task (process {}) was not disturbed", taskPid);
     Optional<String> dump =
         state.spawned().keySet().stream()
             .filter(id -> id.startsWith("final-") || id.startsWith("keep-"))
             .findFirst();
     Optional<DumpMetadata.Dump> committed =
-        current.document().dumps().stream()
-            .filter(d -> d.epoch() == current.document().epoch() && d.restorable())
+        document.dumps().stream()
+            .filter(d -> d.epoch() == document.epoch() && d.restorable())
             .reduce((a, b) -> b);
+    if (dump.isEmpty() && document.task().state() == DumpMetadata.TaskState.ENDED) {
+      return; // init has told it already
+    }
+    if (dump.isEmpty() && document.owner().released()) {
+      // a final dump is committed, or the run was ending: from the release on others may have it
+      log.info("a new engine takes over at the end of the run");
+      over(committed.isPresent() ? ExitCodes.CHECKPOINTED : ExitCodes.FAILURE);
+      return;
+    }
+    hold.release(); // the document was written just now
+    log.info("a new engine takes over; the task (process {}) was not disturbed", taskPid);
     if (dump.isPresent()) {
       boolean isFinal = dump.get().startsWith("final-");
       int id = Integer.parseInt(dump.get().substring(dump.get().indexOf('-') + 1));
       finalDump = isFinal;
+      recovering = true;
       busy = true;
       worker.execute(
           () -> {
@@ -651,8 +749,11 @@ public final class Engine {
             events.add(new SnapshotDone(result, Optional.empty()));
           });
     } else {
+      dumper.letGo();
+      hooks.handler(HookServer.REFUSING);
+      worker.execute(() -> tidyAfterRestore(document));
       Optional<DumpMetadata.Dump> unfinished =
-          current.document().dumps().stream()
+          document.dumps().stream()
               .filter(d -> d.state() == DumpMetadata.DumpState.DUMPING)
               .reduce((a, b) -> b);
       if (unfinished.isPresent()) {
@@ -665,27 +766,13 @@ public final class Engine {
       }
     }
     scheduleNext();
-    if (state.task() == InitClient.TaskState.ENDED && dump.isEmpty()) {
-      boolean byDump =
-          state.status().signal() == 9
-              && committed.isPresent()
-              && current.document().owner().released();
-      if (byDump) {
-        throw new End(ExitCodes.CHECKPOINTED, null);
-      }
-      events.add(new FromInit(new InitEvent.TaskExited(state.taskPid(), state.status())));
-    }
   }
 
-  /** The task runs meanwhile: nothing is gained by giving up. */
-  private Optional<MetadataStore.Current> readPatiently() throws IOException, InterruptedException {
-    while (true) {
-      try {
-        return metadata.read();
-      } catch (StoreException e) {
-        log.warn("the task runs, but its store does not answer, trying again: {}", e.getMessage());
-        Thread.sleep(5000);
-      }
+  private void tidyAfterRestore(DumpMetadata document) {
+    try {
+      new Restorer(context).tidy(document);
+    } catch (IOException e) {
+      log.warn("what is left of the restore could not be removed: {}", describe(e));
     }
   }
 
@@ -891,7 +978,7 @@ public final class Engine {
       return; // it was answered when its deadline passed
     }
     request.watchDeadline();
-    if (finalDump || saved) {
+    if ((finalDump && !recovering) || saved) {
       refuse(
           request,
           "the task of "
@@ -984,6 +1071,10 @@ public final class Engine {
     busy = false;
     boolean wasFinal = finalDump;
     finalDump = false;
+    recovering = false;
+    if (wasFinal && done.result().ok()) {
+      OutcomeFile.write(runDirectory, ExitCodes.CHECKPOINTED);
+    }
     boolean tooLate = !done.result().ok() && pendingEnd.isPresent() && !done.result().ownerLost();
     done.reply()
         .ifPresent(
@@ -1008,9 +1099,7 @@ public final class Engine {
         ending = true;
         saved = true;
         if (options.afterDump() == RunOptions.AfterDump.PARK) {
-          log.info("the task is saved in {}; staying until this host is gone", options.store());
-          taskPid = 0;
-          nextSnapshot = Long.MAX_VALUE;
+          park();
           return Optional.empty();
         }
         return Optional.of(ExitCodes.CHECKPOINTED);
@@ -1021,7 +1110,7 @@ public final class Engine {
       } else {
         log.error("{}", done.result().summary());
       }
-      if (done.result().ownerLost()) {
+      if (done.result().ownerLost() || dumper.taskHurt()) {
         init.killAll();
         throw new End(ExitCodes.DUMP, null);
       }
@@ -1048,9 +1137,16 @@ public final class Engine {
     if (ending || (taskPid == 0 && !busy)) {
       return Optional.empty();
     }
+    WaitStatus status = exited.status();
+    if (dumper.mayHaveHurtTheTask(status.signal())) {
+      throw new End(
+          ExitCodes.DUMP,
+          "the task was "
+              + status
+              + " after CRIU had been killed in the middle of its work: that is not taken for its end, the next run goes on from the newest committed snapshot");
+    }
     ending = true;
     nextSnapshot = Long.MAX_VALUE;
-    WaitStatus status = exited.status();
     worker.execute(() -> events.add(new EndCommitted(commitEnd(status.exitCode()))));
     return Optional.empty();
   }
@@ -1080,6 +1176,7 @@ public final class Engine {
           inTime ? failure.get() : "no answer for " + END_PATIENCE.toSeconds() + " s");
       return code;
     }
+    OutcomeFile.write(runDirectory, code);
     crashPoints.at(RunPoint.RUN_END_RECORDED);
     if (!Bounded.run(END_PATIENCE, () -> retention.end(last))) {
       log.warn(
@@ -1166,10 +1263,19 @@ public final class Engine {
     attempt(
         failures,
         () -> {
-          if (registry != null) {
-            registry.close();
+          if (store != null) {
+            store.close();
           }
         });
+    // init has its order before its socket goes: another engine could not tell it any more
+    attempt(
+        failures,
+        () -> {
+          if (init != null) {
+            init.exit(code);
+          }
+        });
+    crashPoints.at(RunPoint.RUN_LEAVING);
     attempt(
         failures,
         () -> {
@@ -1180,24 +1286,12 @@ public final class Engine {
     attempt(
         failures,
         () -> {
-          if (store != null) {
-            store.close();
+          if (registry != null) {
+            registry.close(); // last: the next run removes what it leads to
           }
         });
     for (Exception failure : failures) {
       log.warn("while ending: {}", describe(failure));
-    }
-    if (init == null) {
-      return code;
-    }
-    crashPoints.at(RunPoint.RUN_LEFT);
-    try {
-      init.exit(code);
-      Thread.sleep(Duration.ofMinutes(1)); // init ends this process
-    } catch (InitException e) {
-      log.error("{}", e.getMessage());
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
     }
     return code;
   }

@@ -4,12 +4,10 @@ import org.lifeboat.crash.CrashPoint;
 
 /** Where a run can be met by the death of something, outside of dump and restore. */
 public enum RunPoint implements CrashPoint {
-  /** The store is not taken over yet. */
+  /** The run's id is written here; the store is not taken over yet. */
   RUN_BEGUN,
-  /** The store is taken over; the owner's id is not written here. */
+  /** The store is taken over. */
   RUN_TAKEN,
-  /** The owner's id is written. */
-  RUN_OWNER_WRITTEN,
   /** How the files are before the start is known; the task is not started. */
   RUN_BASELINE,
   /** The task was started. */
@@ -22,6 +20,6 @@ public enum RunPoint implements CrashPoint {
   RUN_IMAGES_REMOVED,
   /** The store is released, or cannot be; nothing is removed here. */
   RUN_RELEASED,
-  /** All is removed; lifeboat-init is not told yet. */
-  RUN_LEFT
+  /** Lifeboat-init has the order to end; the run's folder is still there. */
+  RUN_LEAVING
 }

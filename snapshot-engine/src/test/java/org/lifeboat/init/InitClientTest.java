@@ -220,7 +220,7 @@ final class InitClientTest {
   @Test
   void adoptsOnlyItsOwnChild() throws Exception {
     client.hello();
-    assertThrows(InitException.class, () -> client.adopt(4711));
+    assertThrows(InitException.class, () -> client.adopt(4711, "restore-1-1"));
   }
 
   @Test
@@ -228,6 +228,11 @@ final class InitClientTest {
     client.hello();
     task("sleep", "600");
     client.exit(75);
+    assertTrue(process.isAlive(), "it waits for the engine, which may tidy up");
+    process
+        .descendants()
+        .filter(each -> each.info().command().orElse("").endsWith("/sleep"))
+        .forEach(ProcessHandle::destroyForcibly);
     assertTrue(process.waitFor(LIMIT, TimeUnit.SECONDS));
     assertEquals(75, process.exitValue());
     event(InitEvent.Lost.class);

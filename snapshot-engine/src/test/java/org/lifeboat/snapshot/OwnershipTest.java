@@ -153,6 +153,26 @@ final class OwnershipTest {
     assertEquals(Ownership.PATIENCE, waited);
   }
 
+  /** They can never be committed any more, and that is written with the epoch that says so. */
+  @Test
+  void whatTheDeadHadUnderWayIsMarkedAsFailed() throws Exception {
+    other(
+        0,
+        false,
+        Documents.dump(1, DumpMetadata.DumpState.DUMPING, 1),
+        Documents.dump(2, DumpMetadata.DumpState.COMPLETE, 1),
+        Documents.dump(3, DumpMetadata.DumpState.DUMPING, 1));
+    DumpMetadata now = dead().take(me(0), COMMAND, "/w", false, document -> document).now();
+    assertEquals(
+        List.of(
+            DumpMetadata.DumpState.FAILED,
+            DumpMetadata.DumpState.COMPLETE,
+            DumpMetadata.DumpState.FAILED),
+        now.dumps().stream().map(DumpMetadata.Dump::state).toList());
+    assertTrue(now.dump(3).orElseThrow().error().matches("its run on .* ended in its middle"));
+    assertEquals(now.dumps(), metadata().read().orElseThrow().document().dumps());
+  }
+
   @Test
   void takesOverFromOneThatDiedBeforeItsFirstBeat() throws Exception {
     other(0, false);
