@@ -39,11 +39,24 @@ final class Scene implements AutoCloseable {
    * @param size of the store's disk, or null
    */
   Scene(String name, Site.Kind kind, String size) throws IOException, InterruptedException {
+    this(name, kind, size, null);
+  }
+
+  /**
+   * @param size of the store's disk, or null
+   * @param store another scene's, closed, which this one begins with; or null
+   */
+  Scene(String name, Site.Kind kind, String size, Path store)
+      throws IOException, InterruptedException {
     if (!Files.isExecutable(Host.DEPLOY.resolve("target/lifeboat/bin/lifeboat"))) {
       throw new AssertionError("there is no distribution in target/lifeboat: mvn package makes it");
     }
     folder = Host.DEPLOY.resolve("target/it").resolve(name + "-" + kind);
     delete(folder);
+    if (store != null) {
+      Files.createDirectories(folder);
+      Host.command("cp", "-a", store.toString(), folder.resolve("store").toString());
+    }
     site = new Site(kind, Files.createDirectories(folder), size);
   }
 
@@ -58,6 +71,11 @@ final class Scene implements AutoCloseable {
     for (Path path : all) {
       Files.delete(path);
     }
+  }
+
+  /** Where the store lies; for another scene to begin with. */
+  Path store() {
+    return folder.resolve("store");
   }
 
   Site site() {

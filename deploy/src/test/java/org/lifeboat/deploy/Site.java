@@ -38,6 +38,7 @@ final class Site implements AutoCloseable {
   private final Host server;
   private final String size;
   private Host first;
+  private Program program;
   private int cables;
 
   Site(Kind kind, Path folder) throws IOException, InterruptedException {
@@ -55,6 +56,7 @@ final class Site implements AutoCloseable {
     this.server = kind == Kind.FILE ? null : new Host("cloud", folder, data);
     if (server != null) {
       limit(server);
+      server.run("ip", "address", "add", ADDRESS + "/32", "dev", "lo");
       startServer();
     }
   }
@@ -70,11 +72,16 @@ final class Site implements AutoCloseable {
     return (server == null ? first : server).run("/bin/sh", "-c", command);
   }
 
-  private void startServer() throws IOException, InterruptedException {
-    server.run("ip", "address", "add", ADDRESS + "/32", "dev", "lo");
-    Program program;
+  /** Takes the server away, as a crash does: in the middle of whatever it did. */
+  void killServer() throws IOException, InterruptedException {
+    Host.command("kill", "-KILL", Long.toString(server.find(Tools.versitygw().toString())));
+    program.await();
+  }
+
+  /** Starts it, on what it had. */
+  void startServer() throws IOException, InterruptedException {
     if (kind != Kind.MINIO) {
-      server.run("mkdir", "/tmp/iam");
+      server.run("mkdir", "-p", "/tmp/iam");
       program =
           server.start(
               List.of(
@@ -124,6 +131,9 @@ final class Site implements AutoCloseable {
         endpoint() + health);
     if (!program.running()) {
       throw new AssertionError("the server has ended\n" + program);
+    }
+    if (kind != Kind.MINIO && Files.exists(data.resolve(BUCKET))) {
+      return;
     }
     server.run(
         "curl",
@@ -281,6 +291,20 @@ final class Site implements AutoCloseable {
           .map(file -> root(name).relativize(file).toString())
           .sorted()
           .toList();
+    }
+  }
+
+  /** What the store has of uploads that were neither completed nor aborted. */
+  List<Path> uploads(String name) throws IOException {
+    Path below =
+        kind == Kind.FILE
+            ? root(name).resolve(".lifeboat-store/uploads")
+            : data.resolve(BUCKET).resolve(".sgwtmp/multipart");
+    if (!Files.isDirectory(below)) {
+      return List.of();
+    }
+    try (Stream<Path> all = Files.walk(below)) {
+      return all.filter(Files::isRegularFile).toList();
     }
   }
 

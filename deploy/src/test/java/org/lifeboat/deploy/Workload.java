@@ -29,7 +29,9 @@ enum Workload {
   /** redis-server and a client. */
   CACHE(7, "cache.py"),
   /** One small process. */
-  COUNTER(9, "counter.sh");
+  COUNTER(9, "counter.sh"),
+  /** Two processes and a thread, strict and light: for cases of which there are hundreds. */
+  PAIR(11, "pair.py");
 
   private static final double PAUSE = 0.1;
 
@@ -71,6 +73,7 @@ enum Workload {
               Long.toString(Math.round(PAUSE * 1000)));
       case CACHE -> List.of("/usr/bin/python3", program, Tools.redis().toString(), n, pause);
       case COUNTER -> List.of(program, n, pause, Integer.toString(code));
+      case PAIR -> List.of("/usr/bin/python3", program, n, "0.200", Integer.toString(code));
       case PIPELINE, DATABASE -> List.of(program, n, pause);
     };
   }
