@@ -122,7 +122,6 @@ static int hook(void) {
 /* ---- The outer process ---- */
 static pid_t outer_pid = 1;
 static int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
-
 /* Makes the namespaces. Returns in the inner process only; the outer one waits here and exits with its code. */
 static void enter_namespaces(const sigset_t *signals) {
     int alive[2], status; /* the pipe's writer is the outer process alone: end of file means that it is dead */
@@ -179,7 +178,7 @@ static void reply_err(const struct requester *by, int error, const char *why) {
 }
 
 /* ---- The task's output ---- */
-static enum { NONE, RUNNING, ENDED } task_state; static bool exiting;
+static enum { NONE, RUNNING, ENDED } task_state; static bool exiting, discarding;
 static char restoring[64]; /* the spawned CRIU whose end decides whether the task is one; empty: it is */
 static void open_stream(struct stream *s) {
     int ends[2], again = -1; struct stat st; char self[32];
@@ -198,7 +197,7 @@ static void pump(struct stream *s) {
     for (int turns = 0; turns < 16; turns++) { /* a busy writer must not keep the loop from its other work */
         ssize_t n = s->len ? 0 : read(s->in, s->buf, sizeof s->buf);
         if (n < 0) return (void)(s->empty += errno == EAGAIN);
-        if (n > 0 && task_state == NONE) continue; /* of a tree that is being killed */
+        if (n > 0 && discarding) continue; /* of a tree that never was the task and is being killed */
         if (n > 0) s->off = 0, s->len = (size_t)n;
         if ((n = put(s, s->buf + s->off, s->len)) < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (n < 0 && !s->broken) complain("cannot write the task's %s: %m; what it writes there is lost", s->name);
@@ -353,14 +352,14 @@ static void engine_ended(int status) {
     complain("the engine ended (%d) without an order to exit; starting it again in %lld ms", exit_code(status), backoff);
     backoff = backoff * 2 < BACKOFF_MAX_MS ? backoff * 2 : BACKOFF_MAX_MS;
 }
-static void task_runs(pid_t pid) { task_pid = pid, task_state = RUNNING, task_status = 0; }
+static void task_runs(pid_t pid) { task_pid = pid, task_state = RUNNING, task_status = 0, discarding = false; }
 static void task_ended(int status) { task_status = status, flush_begin(&task_flush, LLONG_MAX); } /* RUNNING until it is out */
 static void restored(int status) { /* CRIU has ended: what it made is the task, or never was */
     struct child *task = find(TASK, 0, NULL);
     *restoring = 0;
     if (!status) return;
     if (task) task->kind = NOBODY;
-    task_state = NONE, task_pid = 0, task_flush.deadline = 0;
+    task_state = NONE, task_pid = 0, task_flush.deadline = 0, discarding = true;
     send_signal(&(struct requester){.generation = generation - 1}, -1, SIGKILL); /* nobody waits for an answer */
 }
 static void reap(void) {
@@ -373,6 +372,7 @@ static void reap(void) {
         was = *c, c->kind = NOBODY, c->status = status;
         if (was.kind == ENGINE) engine_ended(status);
         if (was.kind == TASK) task_ended(status);
+        if (was.kind == SPAWNED && WIFSIGNALED(status)) kill(-pid, SIGKILL); /* helpers that it had stopped, a hook */
         if (was.kind == SPAWNED && *restoring && !strcmp(was.id, restoring)) restored(status);
         if (was.kind == SPAWNED && greeted) say("exited\n%s\n%d", was.id, status);
         else if (was.kind == SPAWNED) c->kind = EXITED, c->report = -1;

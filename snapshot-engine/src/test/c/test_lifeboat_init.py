@@ -798,7 +798,7 @@ class Requests(InitTest):
             for fifo in "pid", "gate", "task":
                 os.mkfifo(home + "/" + fifo)
             c.ask("spawn", "maker", "-", "-", "sh", "-c",
-                  "setsid sh -c 'echo never >/proc/self/fd/10; echo $$ >%s/pid; read x <%s/task; exit 23' & :" % (home, home))
+                  "setsid sh -c 'echo $$ >%s/pid; read x <%s/task; echo never >/proc/self/fd/10; exit 23' & :" % (home, home))
             with open(home + "/pid") as f:
                 pid = f.read().strip()
             c.event("exited")
@@ -817,6 +817,13 @@ class Requests(InitTest):
         self.assertEqual(c.event("taskexit")[1], str(5 << 8))
         self.assertEqual(run.exit(5), 5)
         self.assertEqual(run.text(run.out), "")
+
+    def test_helpers_of_a_child_that_is_killed_are_killed(self):
+        run, c = self.started()
+        c.ask("spawn", "s", "-", "-", "sh", "-c", "sleep 1000 & kill -STOP $!; kill -KILL $$")
+        self.assertEqual(c.event("exited"), ["s", "9"])
+        wait_for(lambda: len(children_of(run.inner())) == 1, "the end of the helper")
+        self.assertEqual(run.exit(0), 0)
 
     def test_adopt_of_strangers(self):
         run, c = self.started()
