@@ -148,7 +148,7 @@ static void enter_namespaces(const sigset_t *signals) {
             "lifeboat as its PID 1, or with an unmasked /proc (docker run --security-opt systempaths=unconfined)");
 }
 /* ---- The connection to the engine ---- */
-static int conn = -1; static bool ever_connected, greeted;
+static int conn = -1, listener = -1; static bool ever_connected, greeted;
 static unsigned generation; /* of the connection: a reply never goes to another one than its request came from */
 static unsigned char inbox[4 + MAX_FRAME + 1], outbox[MAX_FRAME]; static size_t in_len, out_len;
 struct requester { char seq[24]; unsigned generation; };
@@ -340,9 +340,9 @@ static void start_engine(void) {
     else if (task_state == NONE) DIE(EXIT_CANNOT, "cannot fork the engine: %m");
     else engine_restart_at = now_ms() + BACKOFF_MAX_MS;
 }
-static void read_requests(void), send_signal(const struct requester *r, pid_t pid, int signal);
+static void read_requests(void), take_connection(void), send_signal(const struct requester *r, pid_t pid, int signal);
 static void engine_ended(int status) {
-    read_requests(); /* its last words may be the order to exit */
+    read_requests(), take_connection(), read_requests(); /* its last words, maybe its only ones, may be the order to exit */
     kill(-engine_pid, SIGKILL), engine_pid = 0; /* helpers of a dead engine */
     if (exiting) return;
     bool alone = task_state == NONE && !find(SPAWNED, 0, NULL) && (!ever_spawned || (kill(-1, 0) != 0 && errno == ESRCH));
@@ -498,7 +498,7 @@ static void read_requests(void) {
 }
 
 /* ---- The loop ---- */
-static void take_connection(int listener) {
+static void take_connection(void) {
     struct ucred who; socklen_t size = sizeof who;
     int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) return;
@@ -518,7 +518,7 @@ static void take_signals(int fd) {
 static struct pollfd next(const struct stream *s) {
     return (struct pollfd){*restoring && !exiting ? -1 : s->len ? s->out : s->in, s->len ? POLLOUT : POLLIN, 0};
 }
-static void wait_for_work(int signals, int listener) {
+static void wait_for_work(int signals) {
     struct pollfd p[5 + MAX_CHILDREN] = {
         {signals, POLLIN, 0}, {listener, POLLIN, 0}, {exiting ? -1 : conn, (short)(out_len ? POLLIN | POLLOUT : POLLIN), 0},
         next(&out), next(&err)};
@@ -528,10 +528,10 @@ static void wait_for_work(int signals, int listener) {
     for (int i = 0; i < 3; i++) if (until[i] && until[i] - now < timeout) timeout = until[i] > now ? until[i] - now : 0;
     if (poll(p, n, timeout == INT_MAX ? -1 : (int)timeout) < 0 && errno != EINTR) DIE(EXIT_CANNOT, "poll: %m");
 }
-static _Noreturn void loop(int signals, int listener) {
-    for (;; wait_for_work(signals, listener)) {
+static _Noreturn void loop(int signals) {
+    for (;; wait_for_work(signals)) {
         take_signals(signals), send_outbox();
-        read_requests(), take_connection(listener); /* in this order: the old engine's last words count */
+        read_requests(), take_connection(); /* in this order: the old engine's last words count */
         for EACH_CHILD(c) start_result(c);
         reap();
         pump(&out), pump(&err);
@@ -571,7 +571,6 @@ static int open_run_dir(const char *dir) { /* takes the lock for life; the liste
         DIE(EXIT_CANNOT, "cannot listen on %s: %m", socket_path);
     return umask(mask), fd;
 }
-
 int main(int argc, char **argv) {
     static const int taken[] = {SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGCHLD};
     char below_base[PATH_MAX], *dir = getenv("LIFEBOAT_RUN_DIR"), *base = NULL; struct sigaction hup; sigset_t set;
@@ -592,9 +591,10 @@ int main(int argc, char **argv) {
     signal(SIGCHLD, SIG_DFL), signal(SIGPIPE, SIG_IGN);
     sigprocmask(SIG_SETMASK, &set, NULL);
     if (getpid() != 1) enter_namespaces(&set);
-    int listener = open_run_dir(dir), signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    listener = open_run_dir(dir);
+    int signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals < 0) DIE(EXIT_CANNOT, "signalfd: %m");
     for (int fd = PAGE_FD; fd <= TASK_ERR_FD; fd++) dup3(signals, fd, O_CLOEXEC); /* so that nothing else comes to be there */
     open_stream(&out), open_stream(&err), start_engine();
-    loop(signals, listener);
+    loop(signals);
 }

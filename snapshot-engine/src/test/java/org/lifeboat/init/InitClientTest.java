@@ -226,7 +226,7 @@ final class InitClientTest {
   @Test
   void exitEndsEverythingWithItsCode() throws Exception {
     client.hello();
-    task("sleep", "600");
+    task("tail", "-f", "/dev/null");
     client.exit(75);
     assertTrue(process.isAlive(), "it waits for the engine, which may tidy up");
     process
