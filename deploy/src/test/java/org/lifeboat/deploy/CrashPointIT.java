@@ -29,10 +29,7 @@ final class CrashPointIT {
     "FILE,RESTORE,RESTORE_RESUMING,ENGINE",
     "FILE,FINAL,DUMP_RECEIVING,CRIU",
     "FILE,FINAL,DUMP_COMMITTED,ENGINE_AND_CRIU",
-    "FILE,FINAL,DUMP_COMMITTED,INIT",
-    "FILE,KEEP,DUMP_SEALED,ENGINE",
     "VERSITYGW,FINAL,DUMP_COMMITTING,STORE",
-    "FILE,END,RUN_LEAVING,ENGINE",
   })
   void nothingIsLost(Site.Kind kind, Stage stage, String point, Victim victim) throws Exception {
     play(kind, stage, point, victim);

@@ -20,7 +20,7 @@ import org.lifeboat.snapshot.RestorePoint;
 final class RandomDeathIT {
 
   /** So many where nothing is said; the rest is for the long suite. */
-  private static final int FEW = 3;
+  private static final int FEW = 2;
 
   static Stream<Arguments> seeds() {
     int instants = Integer.getInteger("lifeboat.instants", FEW);
