@@ -46,20 +46,21 @@ final class CriuDeathTest {
     String me = Long.toString(ProcessHandle.current().pid());
     assertEquals(
         Optional.empty(), CriuDeath.victim(log("(0) Dumping task (pid: " + me + " comm: java)")));
-    // a shell that waits for nobody: its child stays a zombie
+    // the child waits until the shell is a program that waits for nobody: then it stays a zombie
+    String child = "until read name </proc/$PPID/comm && [ $name = sleep ]; do :; done; kill -";
     for (String signal : new String[] {"TRAP", "KILL"}) {
       Process parent =
           new ProcessBuilder(
-                  "bash", "-c", "bash -c 'kill -" + signal + " $$' & echo $!; exec sleep 1000")
+                  "bash", "-c", "bash -c '" + child + signal + " $$' & echo $!; exec sleep 1000")
               .start();
       try {
-        long child = Long.parseLong(parent.inputReader().readLine().strip());
-        while (!Files.readString(Path.of("/proc/" + child + "/stat")).contains(") Z ")) {
+        long pid = Long.parseLong(parent.inputReader().readLine().strip());
+        while (!Files.readString(Path.of("/proc/" + pid + "/stat")).contains(") Z ")) {
           Thread.onSpinWait();
         }
-        Path log = log("(0) Dumping task (pid: " + child + " comm: bash)");
+        Path log = log("(0) Dumping task (pid: " + pid + " comm: bash)");
         assertEquals(
-            signal.equals("TRAP") ? Optional.of(child) : Optional.empty(), CriuDeath.victim(log));
+            signal.equals("TRAP") ? Optional.of(pid) : Optional.empty(), CriuDeath.victim(log));
       } finally {
         parent.destroyForcibly();
       }
