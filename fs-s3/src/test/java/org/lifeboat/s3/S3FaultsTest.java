@@ -285,7 +285,7 @@ final class S3FaultsTest {
     S3Server server = servers.get(product);
     List<Future<String>> workers = new ArrayList<>();
     try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
-      for (int i = 0; i < 8; i++) {
+      for (int i = 0; i < 24; i++) {
         String path = BUCKET + "/worker-" + i;
         workers.add(
             executor.submit(
