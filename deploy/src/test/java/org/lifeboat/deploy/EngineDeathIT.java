@@ -45,7 +45,7 @@ final class EngineDeathIT {
   }
 
   /** At instants that are spread over the dump. */
-  @RepeatedTest(6)
+  @RepeatedTest(2)
   void inTheMiddleOfADump(RepetitionInfo repetition) throws Exception {
     int n = repetition.getCurrentRepetition();
     try (Scene scene = new Scene("engine-dump" + n, Site.Kind.FILE)) {
@@ -55,7 +55,7 @@ final class EngineDeathIT {
       long engine = engine(first);
       Program checkpoint = scene.checkpoint(first);
       before.awaitLine("dump 1 begins");
-      Thread.sleep((n - 1) * 60L); // no synchronisation: a further instant to die at
+      Thread.sleep((n - 1) * 200L); // no synchronisation: a further instant to die at
       if (!before.running()) {
         before.expect(75);
       } else {
