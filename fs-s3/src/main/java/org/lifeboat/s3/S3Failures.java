@@ -273,7 +273,9 @@ final class S3Failures {
       StoreUrl store, Optional<URI> endpoint, HttpException e, boolean conditional) {
     String name = CRT.awsErrorName(e.getErrorCode());
     String server =
-        endpoint.map(uri -> "the server " + uri).orElse("the server of bucket " + store.bucket());
+        endpoint
+            .map(uri -> "the server " + StoreUrl.withoutSecrets(uri.toString()))
+            .orElse("the server of bucket " + store.bucket());
     boolean tls = endpoint.map(uri -> "https".equalsIgnoreCase(uri.getScheme())).orElse(true);
     if (name.contains("DNS")) {
       return new Verdict(
