@@ -80,6 +80,9 @@ final class RandomDeathIT {
     String event = events.get(random.nextInt(events.size()));
     // mostly close behind it: a whole dump of this task takes some 300 ms
     long delay = random.nextInt(4) == 0 ? random.nextLong(400) : random.nextLong(60);
+    if (victim.isCriu() && stage == Stage.RESTORE) {
+      delay %= 8; // it is over soon then
+    }
     String what =
         "seed " + seed + " " + kind + " " + stage + " " + event + " + " + delay + " ms " + victim;
     try {
