@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import java.util.List;
 import org.junit.jupiter.api.RepeatedTest;
 import org.junit.jupiter.api.RepetitionInfo;
+import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import tools.jackson.databind.JsonNode;
@@ -90,6 +91,29 @@ final class EngineDeathIT {
         throw new AssertionError("the dump is neither given up nor committed\n" + run);
       }
       Thread.sleep(20);
+    }
+  }
+
+  /** The task is saved, and its host is not to end by itself: no engine's death changes that. */
+  @Test
+  void whileItIsParked() throws Exception {
+    try (Scene scene = new Scene("engine-parked", Site.Kind.FILE)) {
+      Host first = scene.host();
+      Program before = scene.run(first, Workload.PAIR, STEPS, "--after-dump", "park");
+      before.awaitLine("^step 3 ");
+      scene.checkpoint(first).expect(0);
+      before.awaitLine("staying until this host is gone");
+      kill(engine(first));
+      before.awaitLine("staying until this host is gone", 2);
+      kill(engine(first));
+      before.awaitLine("staying until this host is gone", 3);
+      assertEquals(
+          List.of(),
+          first.processes().values().stream()
+              .filter(c -> c.startsWith("/usr/bin/python3"))
+              .toList());
+      first.run("pkill", "-TERM", "-o", "-f", "lifeboat-init run");
+      before.expect(75);
     }
   }
 
