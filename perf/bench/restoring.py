@@ -11,6 +11,7 @@ from .common import POOL, folder, medians
 from .parts import Minio, Run, check, wait_for
 
 CLOCK = parts.ROOT / "perf/bench/programs/clock.py"
+GAP = 0.4  # seconds that the task stands still at the least, or clock.py takes no notice
 IMAGES = {"noise": "1", "mixed": "4"}  # clock.py's TIMES
 
 
@@ -71,6 +72,7 @@ def _ours(options, here, times, minio):
         result, _, _ = run.checkpoint()
     check(result["rawBytes"] >= options.size, f"only {result['rawBytes']} bytes were saved")
     (here / "work").rename(here / "work-before")
+    time.sleep(GAP)
     begin = time.time()
     with Run(here, url, command, settings) as again:
         seconds = _resumed(clock, begin, again.process)
@@ -109,6 +111,7 @@ def _other(options, here, times, minio):
     if minio:
         _rclone(minio, str(images), f"store:{minio.BUCKET}/other")
         shutil.rmtree(images)
+    time.sleep(GAP)
     begin = time.time()
     if minio:
         _rclone(minio, f"store:{minio.BUCKET}/other", str(back))
