@@ -197,7 +197,7 @@ static void pump(struct stream *s) {
     for (int turns = 0; turns < 16; turns++) { /* a busy writer must not keep the loop from its other work */
         ssize_t n = s->len ? 0 : read(s->in, s->buf, sizeof s->buf);
         if (n < 0) return (void)(s->empty += errno == EAGAIN);
-        if (n > 0 && discarding) continue; /* of a tree that never was the task and is being killed */
+        if (n > 0 && discarding) continue; /* of a tree that is not the task yet, or never was and is being killed */
         if (n > 0) s->off = 0, s->len = (size_t)n;
         if ((n = put(s, s->buf + s->off, s->len)) < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (n < 0 && !s->broken) complain("cannot write the task's %s: %m; what it writes there is lost", s->name);
@@ -415,7 +415,7 @@ static void spawn(const struct requester *r) {
         if (r->generation == generation) say("err\n%s\n%d\nconnect %s: %m", r->seq, errno, field[3]);
     } else {
         struct child *c = launch(SPAWNED, field + 5, page, r);
-        if (c) strcpy(c->id, field[2]), ever_spawned = true;
+        if (c) strcpy(c->id, field[2]), ever_spawned = true, discarding |= !strncmp(c->id, "restore-", 8);
         else reply_err(r, errno, NULL);
     }
     if (page >= 0) close(page);

@@ -818,6 +818,15 @@ class Requests(InitTest):
         self.assertEqual(run.exit(5), 5)
         self.assertEqual(run.text(run.out), "")
 
+    def test_what_is_restored_is_not_heard_before_it_is_the_task(self):
+        run, c = self.started()
+        c.ask("spawn", "restore-1", "-", "-", "sh", "-c", "echo never >/proc/self/fd/10; exit 1")
+        self.assertEqual(c.event("exited"), ["restore-1", str(1 << 8)])
+        self.assertEqual(c.task("echo", "heard")[0], "ok")
+        c.event("taskexit")
+        self.assertEqual(run.exit(0), 0)
+        self.assertEqual(run.text(run.out), "heard\n")
+
     def test_helpers_of_a_child_that_is_killed_are_killed(self):
         run, c = self.started()
         c.ask("spawn", "s", "-", "-", "sh", "-c", "sleep 1000 & kill -STOP $!; kill -KILL $$")

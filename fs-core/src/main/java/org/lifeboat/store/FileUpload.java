@@ -76,7 +76,21 @@ final class FileUpload implements MultipartUpload {
   static FileUpload create(FileStore store, String key, Path directory) throws IOException {
     Files.createDirectory(directory, FileStore.DIRECTORY_MODE);
     FileUpload upload = new FileUpload(store, key, directory);
-    upload.replace(KEY, key, true);
+    try {
+      upload.replace(KEY, key, true);
+    } catch (IOException | RuntimeException e) {
+      // interrupted, say: without its key nobody would ever find it to abort it
+      boolean interrupted = Thread.interrupted();
+      try {
+        store.retire(directory);
+      } catch (IOException suppressed) {
+        e.addSuppressed(suppressed);
+      }
+      if (interrupted) {
+        Thread.currentThread().interrupt();
+      }
+      throw e;
+    }
     return upload;
   }
 

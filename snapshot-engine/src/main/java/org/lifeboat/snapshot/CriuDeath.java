@@ -2,7 +2,10 @@ package org.lifeboat.snapshot;
 
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.DirectoryIteratorException;
+import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
+import java.nio.file.LinkOption;
 import java.nio.file.Path;
 import java.util.Optional;
 import java.util.Set;
@@ -10,6 +13,8 @@ import java.util.concurrent.TimeUnit;
 import java.util.concurrent.locks.LockSupport;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * What a CRIU that was killed in the middle of a dump did to the task. While it puts its parasite
@@ -22,6 +27,8 @@ final class CriuDeath {
 
   /** SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS: what broken instructions end with. */
   private static final Set<Integer> FAULTS = Set.of(4, 5, 7, 8, 11, 31);
+
+  private static final Logger log = LoggerFactory.getLogger(CriuDeath.class);
 
   private static final Pattern INFECTED = Pattern.compile("Dumping task \\(pid: (\\d+) ");
 
@@ -53,6 +60,26 @@ final class CriuDeath {
       LockSupport.parkNanos(10_000_000);
     } while (System.nanoTime() < end);
     return Optional.empty();
+  }
+
+  /**
+   * Removes what CRIU tried the kernel with in /tmp, the task's: it does so where it has no cache
+   * of the answers yet.
+   */
+  static void tidy() {
+    try (DirectoryStream<Path> left =
+        Files.newDirectoryStream(Path.of("/tmp"), CriuDeath::isTrial)) {
+      for (Path folder : left) {
+        Files.deleteIfExists(folder);
+      }
+    } catch (IOException | DirectoryIteratorException e) {
+      log.warn("what a CRIU that was killed left in /tmp could not be removed: {}", e.toString());
+    }
+  }
+
+  private static boolean isTrial(Path path) {
+    return path.getFileName().toString().startsWith(".criu.")
+        && Files.isDirectory(path, LinkOption.NOFOLLOW_LINKS);
   }
 
   /** Whether a CRIU that has ended did not come to its end by itself. */

@@ -265,6 +265,7 @@ public final class Dumper {
       Path logFile = SealedDump.folder(context, id).resolve("dump_" + id + ".log");
       if (CriuDeath.wasKilled(logFile)) {
         criuKilled = true;
+        CriuDeath.tidy();
         Optional<Long> victim = CriuDeath.victim(logFile);
         if (victim.isPresent()) {
           taskHurt = true;
@@ -1096,6 +1097,7 @@ public final class Dumper {
       }
       if (status.signalled()) {
         criuKilled = true;
+        CriuDeath.tidy();
         Optional<Long> victim = CriuDeath.victim(logFile);
         if (victim.isPresent()) {
           failure = hurt(victim.get(), status.toString());

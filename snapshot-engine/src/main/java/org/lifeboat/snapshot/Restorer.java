@@ -149,6 +149,7 @@ public final class Restorer {
         if (attempt == ATTEMPTS || !String.valueOf(e.getMessage()).startsWith(KILLED)) {
           throw e;
         }
+        CriuDeath.tidy();
         log.warn("the restore of snapshot {} begins again: {}", dump.id(), e.getMessage());
       }
     }
