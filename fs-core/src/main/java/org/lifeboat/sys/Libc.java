@@ -81,6 +81,7 @@ public final class Libc {
   private static final MemorySegment LGETXATTR = find("lgetxattr");
   private static final MemorySegment GETEUID = find("geteuid");
   private static final MemorySegment FTRUNCATE = find("ftruncate");
+  private static final MemorySegment FALLOCATE = find("fallocate");
   private static final MemorySegment FSYNC = find("fsync");
   private static final MemorySegment FLOCK = find("flock");
   private static final MemorySegment SYNCFS = find("syncfs");
@@ -109,6 +110,8 @@ public final class Libc {
     static final MemorySegment PWRITE = find("pwrite");
   }
 
+  private static final int FALLOC_FL_KEEP_SIZE = 1;
+  private static final int FALLOC_FL_PUNCH_HOLE = 2;
   private static final int LOCK_EX = 2;
   private static final int LOCK_NB = 4;
 
@@ -310,6 +313,12 @@ public final class Libc {
   static void ftruncate(int fd, BytePath path, long size) throws ErrnoException {
     Scratch s = SCRATCH.get();
     invoke(s, "ftruncate", path, FTRUNCATE, fd, size);
+  }
+
+  static void punch(int fd, BytePath path, long offset, long length) throws ErrnoException {
+    Scratch s = SCRATCH.get();
+    int mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    invoke(s, "fallocate", path, FALLOCATE, fd, mode, offset, length);
   }
 
   static void fsync(int fd, BytePath path) throws ErrnoException {

@@ -91,6 +91,14 @@ public final class OpenFile implements AutoCloseable {
     Libc.ficlone(fd, path, source.fd);
   }
 
+  /**
+   * Makes a hole of a range, which reads as zeros then and takes no room; the file keeps its
+   * length. EOPNOTSUPP where the file system cannot.
+   */
+  public void punch(long offset, long length) throws ErrnoException {
+    Libc.punch(fd, path, offset, length);
+  }
+
   /** fsync(2). */
   public void sync() throws ErrnoException {
     Libc.fsync(fd, path);

@@ -130,6 +130,17 @@ class LibcTest {
   }
 
   @Test
+  void aPunchedRangeReadsAsZerosAndTheFileKeepsItsLength() throws Exception {
+    Files.write(temp.resolve("a"), new byte[] {1, 2, 3, 4, 5});
+    try (OpenFile file = OpenFile.write(dir.resolve("a"))) {
+      file.punch(1, 3);
+      assertArrayEquals(new byte[] {1, 0, 0, 0, 5}, Files.readAllBytes(temp.resolve("a")));
+    } catch (ErrnoException e) {
+      assertEquals(Errno.EOPNOTSUPP, e.errno());
+    }
+  }
+
+  @Test
   void fileSystemsAreTold() throws Exception {
     assertEquals(FileSystemStat.PROC, Libc.statfs(BytePath.of("/proc")).magic());
     assertTrue(Libc.statfs(dir).available() > 0);

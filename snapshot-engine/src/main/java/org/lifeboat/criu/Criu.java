@@ -154,6 +154,9 @@ public final class Criu {
    *
    * @param closeConnections whether established TCP connections come back closed, because this host
    *     lacks their address
+   * @param consume whether holes are made in the images as their pages are read: the task's memory
+   *     then takes the place of the images', in the page cache too, instead of standing beside it.
+   *     Such images serve one restore only, be it one that fails
    */
   public List<String> restore(
       Path images,
@@ -161,8 +164,12 @@ public final class Criu {
       Path hook,
       long stdoutInode,
       long stderrInode,
-      boolean closeConnections) {
+      boolean closeConnections,
+      boolean consume) {
     List<String> command = new ArrayList<>(common("restore", images, log, hook));
+    if (consume) {
+      command.add("--auto-dedup");
+    }
     command.addAll(
         List.of(
             "--restore-detached",

@@ -8,7 +8,10 @@ import java.util.EnumSet;
 import java.util.Set;
 import org.lifeboat.files.FilesException;
 import org.lifeboat.store.StoreException;
+import org.lifeboat.sys.BytePath;
 import org.lifeboat.sys.Errno;
+import org.lifeboat.sys.ErrnoException;
+import org.lifeboat.sys.OpenFile;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -63,6 +66,25 @@ final class CacheDisk {
 
   private static long mebibytes(long bytes) {
     return (bytes + (1 << 20) - 1) >> 20;
+  }
+
+  /**
+   * Whether holes can be made in files there, as CRIU does in its images when it may consume them.
+   */
+  static boolean punches(Path folder) throws IOException {
+    Path probe = folder.resolve("punch");
+    try (OpenFile file = OpenFile.create(BytePath.of(probe))) {
+      file.truncate(4096);
+      file.punch(0, 4096);
+      return true;
+    } catch (ErrnoException e) {
+      if (e.errno() == Errno.EOPNOTSUPP || e.errno() == Errno.ENOSYS) {
+        return false;
+      }
+      throw e;
+    } finally {
+      Files.deleteIfExists(probe);
+    }
   }
 
   /** What is put on a tmpfs counts as memory, and cannot be dropped. */

@@ -15,7 +15,9 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.concurrent.Callable;
+import java.util.concurrent.CompletionService;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorCompletionService;
 import java.util.concurrent.ExecutorService;
 import java.util.concurrent.Executors;
 import java.util.concurrent.Future;
@@ -54,6 +56,7 @@ public final class Restorer {
   private static final Logger log = LoggerFactory.getLogger(Restorer.class);
 
   private static final int DOWNLOADS = 16;
+  private static final int FETCHES = 32;
 
   /**
    * How often a restore is tried again when an id is still taken by a process that is just ending.
@@ -61,6 +64,7 @@ public final class Restorer {
   private static final int ATTEMPTS = 5;
 
   private static final String KILLED = "CRIU was killed";
+  private static final String TAKEN = "is taken on this host"; // in CriuLog's words
 
   private final Context context;
   private final Catalog catalog;
@@ -137,8 +141,9 @@ public final class Restorer {
   }
 
   /**
-   * That CRIU was killed says nothing about the snapshot; but the tree may have run for a moment
-   * then, so everything is done again, the files first of all.
+   * That CRIU was killed, or met a process with one of the task's numbers, says nothing about the
+   * snapshot; but the tree may have run for a moment then, and the images may be consumed, so
+   * everything is done again, the files first of all.
    */
   private long restoreUnlessKilled(DumpMetadata.Dump dump, Map<Integer, String> passedOver)
       throws IOException, InterruptedException {
@@ -146,11 +151,17 @@ public final class Restorer {
       try {
         return restore(dump, passedOver);
       } catch (SnapshotException e) {
-        if (attempt == ATTEMPTS || !String.valueOf(e.getMessage()).startsWith(KILLED)) {
+        String why = String.valueOf(e.getMessage());
+        boolean killed = why.startsWith(KILLED);
+        if (attempt == ATTEMPTS || !(killed || why.contains(TAKEN))) {
           throw e;
         }
-        CriuDeath.tidy();
-        log.warn("the restore of snapshot {} begins again: {}", dump.id(), e.getMessage());
+        if (killed) {
+          CriuDeath.tidy();
+        } else {
+          Thread.sleep(200L << attempt);
+        }
+        log.warn("the restore of snapshot {} begins again: {}", dump.id(), why);
       }
     }
   }
@@ -161,7 +172,7 @@ public final class Restorer {
     log.info("restoring snapshot {} of {}", dump.id(), context.store().url());
     Manifest manifest = catalog.manifest(dump);
     HostFacts.check(manifest.host(), HostFacts.here(context.criu().version()));
-    MemoryBudget memory = MemoryBudget.now(context.memory());
+    MemoryBudget budget = MemoryBudget.now(context.memory());
     Path folder = context.cache().resolve("restore-" + dump.id());
     Folders.delete(folder);
     Path images = folder.resolve("images");
@@ -170,26 +181,47 @@ public final class Restorer {
     context.crashPoints().at(RestorePoint.RESTORE_CHOSEN);
     try {
       CacheDisk.require(context.cache(), what, manifest.besidePages());
-      CacheDisk.warnOfTmpfs(
-          context.cache(), what, manifest.besidePages() + 2 * manifest.rawBytes()); // and the task
+      boolean consume = CacheDisk.punches(folder);
+      long memory = consume ? manifest.rawBytes() : 2 * manifest.rawBytes(); // the task's is part
+      CacheDisk.warnOfTmpfs(context.cache(), what, manifest.besidePages() + memory);
       Path index = folder.resolve("pages.index");
       Path filesManifest = folder.resolve("files.manifest");
-      try (Transfer transfer = new Transfer(context.store(), memory.transfers())) {
-        fetchImages(transfer, dump.id(), manifest, images);
-        context.crashPoints().at(RestorePoint.RESTORE_IMAGES_FETCHED);
-        fetch(transfer, Layout.index(dump.id()), manifest.index(), index);
-        fetch(transfer, Layout.filesManifest(dump.id()), manifest.files(), filesManifest);
+      try (Transfer transfer = new Transfer(context.store(), budget.transfers())) {
+        List<Callable<Void>> gets = new ArrayList<>();
+        gets.add(() -> fetch(transfer, Layout.index(dump.id()), manifest.index(), index));
+        gets.add(
+            () ->
+                fetch(transfer, Layout.filesManifest(dump.id()), manifest.files(), filesManifest));
+        manifest
+            .images()
+            .forEach(
+                (name, image) ->
+                    gets.add(
+                        () ->
+                            fetch(
+                                transfer,
+                                Layout.image(dump.id(), name),
+                                image,
+                                images.resolve(name))));
+        together(gets);
       }
+      context.crashPoints().at(RestorePoint.RESTORE_IMAGES_FETCHED);
       HostFiles.check(images, org.lifeboat.files.Manifest.load(filesManifest).entries());
       CacheDisk.require(context.cache(), what, pageBytes(index) + manifest.filePack().bytes());
-      fetchPages(index, images, memory);
-      context.crashPoints().at(RestorePoint.RESTORE_PAGES_FETCHED);
       List<Path> packs = new ArrayList<>();
-      for (Manifest.Pack pack : manifest.filePack().packs()) {
-        Path file = folder.resolve("files-" + packs.size() + ".pack");
-        new PackFetch(context.store(), memory.transfers()).fetch(pack, file);
-        packs.add(file);
-      }
+      List<Callable<Void>> fetches = new ArrayList<>();
+      fetches.add(() -> fetchPages(index, images, budget));
+      fetches.add(
+          () -> {
+            for (Manifest.Pack pack : manifest.filePack().packs()) {
+              Path file = folder.resolve("files-" + packs.size() + ".pack");
+              new PackFetch(context.store(), budget.transfers()).fetch(pack, file);
+              packs.add(file);
+            }
+            return null;
+          });
+      together(fetches);
+      context.crashPoints().at(RestorePoint.RESTORE_PAGES_FETCHED);
       List<CriuImages.TreeProcess> processes;
       List<Integer> joined;
       try {
@@ -215,7 +247,7 @@ public final class Restorer {
               context.ownerId(),
               d -> d.changing(dump.id(), x -> x.with(DumpMetadata.DumpState.RESTORING)));
       context.crashPoints().at(RestorePoint.RESTORE_BEGUN);
-      runCriu(dump.id(), manifest, images, processes);
+      runCriu(dump.id(), manifest, images, processes, consume);
       context.crashPoints().at(RestorePoint.RESTORE_RESUMED);
       long pid = processes.getFirst().pid();
       context
@@ -263,28 +295,26 @@ public final class Restorer {
     return String.format(java.util.Locale.ROOT, "%.2f", nanos / 1e9);
   }
 
-  private void fetchImages(Transfer transfer, int id, Manifest manifest, Path images)
+  /** Does them all, some at once; the first that fails ends the others and is what is told. */
+  private static void together(List<Callable<Void>> fetches)
       throws IOException, InterruptedException {
-    Semaphore places = new Semaphore(32);
-    List<Future<Void>> gets = new ArrayList<>();
+    Semaphore places = new Semaphore(FETCHES);
     try (ExecutorService executor = Executors.newVirtualThreadPerTaskExecutor()) {
-      for (Map.Entry<String, Manifest.Item> image : manifest.images().entrySet()) {
-        String name = image.getKey();
-        Callable<Void> get =
+      CompletionService<Void> ended = new ExecutorCompletionService<>(executor);
+      for (Callable<Void> fetch : fetches) {
+        ended.submit(
             () -> {
               places.acquire();
               try {
-                fetch(transfer, Layout.image(id, name), image.getValue(), images.resolve(name));
+                return fetch.call();
               } finally {
                 places.release();
               }
-              return null;
-            };
-        gets.add(executor.submit(get));
+            });
       }
-      for (Future<Void> get : gets) {
+      for (int i = 0; i < fetches.size(); i++) {
         try {
-          get.get();
+          ended.take().get();
         } catch (ExecutionException e) {
           executor.shutdownNow();
           if (e.getCause() instanceof IOException cause) {
@@ -296,11 +326,12 @@ public final class Restorer {
     }
   }
 
-  private void fetchPages(Path index, Path images, MemoryBudget memory) throws IOException {
+  private Void fetchPages(Path index, Path images, MemoryBudget budget) throws IOException {
     try {
       new PageRestorer(
-              context.store(), new RestoreConfig(memory.pool(), DOWNLOADS), new RestoreLog())
+              context.store(), new RestoreConfig(budget.pool(), DOWNLOADS), new RestoreLog())
           .restore(index, images);
+      return null;
     } catch (PageFormatException e) {
       throw new SnapshotException(SnapshotException.Kind.DAMAGED, e.getMessage(), "", e);
     } catch (StoreException e) {
@@ -316,17 +347,22 @@ public final class Restorer {
     };
   }
 
-  private void fetch(Transfer transfer, String key, Manifest.Item item, Path file)
+  private Void fetch(Transfer transfer, String key, Manifest.Item item, Path file)
       throws IOException {
     try {
       transfer.get(key, file, item.size(), item.sha256());
+      return null;
     } catch (StoreException e) {
       throw damagedOr(e);
     }
   }
 
   private void runCriu(
-      int id, Manifest manifest, Path images, List<CriuImages.TreeProcess> processes)
+      int id,
+      Manifest manifest,
+      Path images,
+      List<CriuImages.TreeProcess> processes,
+      boolean consume)
       throws IOException, InterruptedException {
     Set<Integer> needed = new HashSet<>();
     processes.forEach(process -> needed.addAll(process.threads()));
@@ -336,9 +372,9 @@ public final class Restorer {
           "this host lacks an address that the task's TCP connections had: they come back closed");
     }
     Path logFile = images.resolveSibling("restore_" + id + ".log");
-    for (int attempt = 1; ; attempt++) {
-      Map<Integer, String> taken = Census.taken(needed);
-      if (!taken.isEmpty() && attempt == ATTEMPTS) {
+    Map<Integer, String> taken = Census.taken(needed);
+    for (int attempt = 1; !taken.isEmpty(); attempt++) {
+      if (attempt == ATTEMPTS) {
         Map.Entry<Integer, String> one = taken.entrySet().iterator().next();
         throw new SnapshotException(
             SnapshotException.Kind.ENVIRONMENT,
@@ -346,20 +382,11 @@ public final class Restorer {
             "end that process, or run in a container or namespace of its own",
             null);
       }
-      Optional<SnapshotException> failure =
-          taken.isEmpty() ? tryCriu(id, manifest, images, logFile, close) : Optional.empty();
-      if (taken.isEmpty() && failure.isEmpty()) {
-        return;
-      }
-      String why =
-          failure.map(f -> String.valueOf(f.getMessage())).orElse("a process id is still taken");
-      boolean again = failure.isEmpty() || why.contains("is taken on this host");
-      if (!again || attempt == ATTEMPTS) {
-        throw failure.orElseThrow();
-      }
-      log.warn("the restore is tried again: {}", why);
+      log.warn("the restore waits: a process id is still taken");
       Thread.sleep(200L << attempt);
+      taken = Census.taken(needed);
     }
+    criu(id, manifest, images, logFile, close, consume);
   }
 
   private static boolean allHere(Set<InetAddress> addresses) throws IOException {
@@ -377,8 +404,8 @@ public final class Restorer {
     return true;
   }
 
-  private Optional<SnapshotException> tryCriu(
-      int id, Manifest manifest, Path images, Path logFile, boolean close)
+  private void criu(
+      int id, Manifest manifest, Path images, Path logFile, boolean close, boolean consume)
       throws IOException, InterruptedException {
     Files.deleteIfExists(logFile);
     // never the same twice, be it by another engine of this run: its end is told once
@@ -399,13 +426,14 @@ public final class Restorer {
                     context.hook(),
                     manifest.stdoutInode(),
                     manifest.stderrInode(),
-                    close));
+                    close,
+                    consume));
     context.crashPoints().at(RestorePoint.RESTORE_CRIU_STARTED);
     Duration limit = limit(manifest);
     Optional<WaitStatus> inTime = await(spawnId, limit);
     putLog(id, logFile);
     if (inTime.isPresent() && inTime.get().success()) {
-      return Optional.empty();
+      return;
     }
     context.crashPoints().at(RestorePoint.RESTORE_FAILED);
     context.init().killAll(); // what a restore that failed may have left
@@ -421,12 +449,11 @@ public final class Restorer {
               .map(f -> "CRIU: " + f)
               .orElse("CRIU ended with " + inTime.get() + (out.isEmpty() ? "" : ": " + out));
     }
-    return Optional.of(
-        new SnapshotException(
-            SnapshotException.Kind.CRIU,
-            cause,
-            "log: " + context.store().url().of(Layout.dump(id) + "restore_" + id + ".log"),
-            null));
+    throw new SnapshotException(
+        SnapshotException.Kind.CRIU,
+        cause,
+        "log: " + context.store().url().of(Layout.dump(id) + "restore_" + id + ".log"),
+        null);
   }
 
   private static Duration limit(Manifest manifest) {

@@ -86,12 +86,13 @@ final class CriuTest {
     assertFalse(dump.contains("--leave-running"));
     assertTrue(
         criu.dump(77, images, Path.of("/l"), Path.of("/h"), true).contains("--leave-running"));
-    List<String> restore = criu.restore(images, Path.of("/l"), Path.of("/h"), 11, 22, false);
+    List<String> restore = criu.restore(images, Path.of("/l"), Path.of("/h"), 11, 22, false, false);
     assertEquals("restore", restore.get(1));
     assertTrue(restore.contains("fd[10]:pipe:[11]") && restore.contains("fd[11]:pipe:[22]"));
     assertTrue(restore.contains("--restore-sibling") && restore.contains("--tcp-established"));
-    List<String> closed = criu.restore(images, Path.of("/l"), Path.of("/h"), 11, 22, true);
+    List<String> closed = criu.restore(images, Path.of("/l"), Path.of("/h"), 11, 22, true, true);
     assertTrue(closed.contains("--tcp-close") && !closed.contains("--tcp-established"));
+    assertTrue(closed.contains("--auto-dedup") && !restore.contains("--auto-dedup"));
     for (List<String> command : List.of(dump, restore)) {
       assertEquals(1, Collections.frequency(command, "-v3"), "below it no success line is written");
       assertTrue(command.contains("--no-default-config"));
