@@ -318,6 +318,53 @@ final class UserErrorsIT {
     }
   }
 
+  /** The rights that are not asked for: what remains without each is enough. */
+  @Tag("long")
+  @ParameterizedTest
+  @ValueSource(
+      strings = {
+        "chown",
+        "dac_override",
+        "dac_read_search",
+        "fowner",
+        "fsetid",
+        "kill",
+        "setgid",
+        "setuid",
+        "linux_immutable",
+        "net_bind_service",
+        "net_broadcast",
+        "net_raw",
+        "ipc_lock",
+        "ipc_owner",
+        "sys_module",
+        "sys_rawio",
+        "sys_pacct",
+        "sys_boot",
+        "sys_nice",
+        "sys_resource",
+        "sys_tty_config",
+        "mknod",
+        "lease",
+        "audit_write",
+        "audit_control",
+        "setfcap",
+        "mac_override",
+        "mac_admin",
+        "syslog",
+        "wake_alarm",
+        "block_suspend",
+        "audit_read",
+        "perfmon",
+        "bpf",
+        "checkpoint_restore"
+      })
+  void worksWithoutTheRight(String right) throws Exception {
+    anyway(
+        "right-" + right,
+        List.of("setpriv", "--bounding-set", "-" + right, "--inh-caps", "-" + right));
+  }
+
   /** What a container may lack without harm. */
   @Tag("long")
   @ParameterizedTest
@@ -330,9 +377,14 @@ final class UserErrorsIT {
         "ulimit -u 4096"
       })
   void worksAnyway(String lack) throws Exception {
-    try (Scene scene = new Scene("errors-anyway-" + lack.hashCode(), Site.Kind.FILE)) {
+    anyway(
+        "lack-" + lack.hashCode(),
+        List.of("unshare", "-m", "sh", "-c", lack + "; exec \"$@\"", "sh"));
+  }
+
+  private static void anyway(String name, List<String> wrap) throws Exception {
+    try (Scene scene = new Scene("errors-" + name, Site.Kind.FILE)) {
       Host host = scene.host();
-      List<String> wrap = List.of("unshare", "-m", "sh", "-c", lack + "; exec \"$@\"", "sh");
       List<String> command = new ArrayList<>(List.of(Host.LIFEBOAT));
       command.addAll(List.of(scene.runArguments(Workload.COUNTER.command(60))));
       Program first = host.start(Map.of(), wrap, command);
