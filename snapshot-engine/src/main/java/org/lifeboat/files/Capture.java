@@ -49,12 +49,12 @@ import org.lifeboat.sys.Stat;
  *
  * <p>It runs in the freeze, so it is one walk that compares with the baseline as it goes, while a
  * few threads read, compress and hand on content in frames of at most 1 MiB. Memory is bounded: 2
- * MiB a thread, plus about 0.5 KB for each name that is captured. Holes are neither read nor
- * stored. Files of a tree that is frozen stand still; one that somebody else changes while it is
- * read is read again; if it does not come to rest it fails the capture by name, unless it lies in a
- * place that is shared with others (/tmp, say) and the tree does not have it open: then it is
- * theirs, and is left out with a warning. A snapshot of mixed instants was rejected: nobody could
- * tell it from a good one.
+ * MiB a thread, plus about 0.5 KB for each name that is captured and 50 bytes for each name of an
+ * unchanged file that has several. Holes are neither read nor stored. Files of a tree that is
+ * frozen stand still; one that somebody else changes while it is read is read again; if it does not
+ * come to rest it fails the capture by name, unless it lies in a place that is shared with others
+ * (/tmp, say) and the tree does not have it open: then it is theirs, and is left out with a
+ * warning. A snapshot of mixed instants was rejected: nobody could tell it from a good one.
  */
 public final class Capture {
 
@@ -118,6 +118,7 @@ public final class Capture {
     private final ConcurrentLinkedQueue<Entry> contents = new ConcurrentLinkedQueue<>();
     private final List<Entry> entries = new ArrayList<>();
     private final Map<Inode, BytePath> linked = new HashMap<>();
+    private final Set<Inode> linkedUnchanged = new HashSet<>();
     private final Set<BytePath> taken = new HashSet<>();
     private final AtomicLong bytes = new AtomicLong();
     private final AtomicLong storedBytes = new AtomicLong();
@@ -143,6 +144,7 @@ public final class Capture {
         scanScope(out);
         crashPoints.at(CapturePoint.CAPTURE_WALKED);
         takeOpen();
+        takeOtherNames();
         takeAncestors();
         pool.finish();
         crashPoints.at(CapturePoint.CAPTURE_CONTENT);
@@ -205,6 +207,9 @@ public final class Capture {
           if (same) {
             out.add(new Entry.Unchanged(path, before.get().was()));
             unchanged++;
+            if (stat.isRegular() && stat.nlink() > 1) {
+              linkedUnchanged.add(new Inode(stat.dev(), stat.ino()));
+            }
           }
           before = cursor.next();
         }
@@ -251,6 +256,26 @@ public final class Capture {
           }
         }
       }
+    }
+
+    /**
+     * Names that are as they were, of files that are taken under another one: a file that was taken
+     * because a folder above one of its names was renamed must not become two files. Seldom any, so
+     * they are looked for again then instead of being remembered by name.
+     */
+    private void takeOtherNames() throws FilesException {
+      linkedUnchanged.retainAll(linked.keySet());
+      if (linkedUnchanged.isEmpty()) {
+        return;
+      }
+      new Walk(scope, BytePath.ROOT, mounts)
+          .run(
+              (path, stat) -> {
+                if (stat.isRegular()
+                    && linkedUnchanged.contains(new Inode(stat.dev(), stat.ino()))) {
+                  take(path, stat, true);
+                }
+              });
     }
 
     private boolean isImage(BytePath path, Stat stat) {

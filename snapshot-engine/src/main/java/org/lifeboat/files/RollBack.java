@@ -468,7 +468,9 @@ public final class RollBack {
         while (cursor.head().isPresent()) {
           Entry.Unchanged entry = cursor.head().get();
           Optional<Stat> now = find(host(entry.path()));
-          if (now.isEmpty()) {
+          if (indexes.containsKey(entry.path())) {
+            // a further name of a captured file: it is put back
+          } else if (now.isEmpty()) {
             missing++;
             sample(lost, entry.path());
           } else if (!isSame(entry.was(), now.get())) {
