@@ -304,7 +304,10 @@ final class Site implements AutoCloseable {
       return List.of();
     }
     try (Stream<Path> all = Files.walk(below)) {
-      return all.filter(Files::isRegularFile).toList();
+      return all.filter(Files::isRegularFile)
+          // what versitygw was completing when it was killed: it shows it to nobody again
+          .filter(file -> !file.getParent().toString().endsWith(".inprogress"))
+          .toList();
     }
   }
 

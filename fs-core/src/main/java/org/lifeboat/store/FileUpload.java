@@ -33,7 +33,7 @@ import org.slf4j.LoggerFactory;
  * A multipart upload in a directory.
  *
  * <pre>
- * ID/key          the key, in UTF-8
+ * ID/key          the key, in UTF-8; ID appears with it
  * ID/slot         the slot size in bytes: that of the first part of at least 5 MiB
  * ID/data         sparse; part N of at most a slot's size lies at (N - 1) * slot size
  * ID/claim.N      empty: somebody has begun to write slot N
@@ -73,16 +73,17 @@ final class FileUpload implements MultipartUpload {
     this.directory = directory;
   }
 
+  /** Begins one: it has its key from its first moment on, or nobody could find it to abort it. */
   static FileUpload create(FileStore store, String key, Path directory) throws IOException {
-    Files.createDirectory(directory, FileStore.DIRECTORY_MODE);
-    FileUpload upload = new FileUpload(store, key, directory);
+    Path made = store.newTemporary();
     try {
-      upload.replace(KEY, key, true);
+      Files.createDirectory(made, FileStore.DIRECTORY_MODE);
+      new FileUpload(store, key, made).replace(KEY, key, true);
+      Files.move(made, directory, ATOMIC_MOVE);
     } catch (IOException | RuntimeException e) {
-      // interrupted, say: without its key nobody would ever find it to abort it
       boolean interrupted = Thread.interrupted();
       try {
-        store.retire(directory);
+        FileStore.removeRecursively(made);
       } catch (IOException suppressed) {
         e.addSuppressed(suppressed);
       }
@@ -91,7 +92,7 @@ final class FileUpload implements MultipartUpload {
       }
       throw e;
     }
-    return upload;
+    return new FileUpload(store, key, directory);
   }
 
   static Optional<PendingUpload> describe(Path directory) throws IOException {
