@@ -19,9 +19,9 @@ final class ControlRequests implements ControlServer.Handler {
 
   private static final long MAX_DEADLINE = Duration.ofDays(3650).toMillis();
 
-  private final Consumer<Engine.Event> events;
+  private final Consumer<Event> events;
 
-  ControlRequests(Consumer<Engine.Event> events) {
+  ControlRequests(Consumer<Event> events) {
     this.events = events;
   }
 
@@ -38,7 +38,7 @@ final class ControlRequests implements ControlServer.Handler {
                 deadline > 0 ? Optional.of(Duration.ofMillis(deadline)) : Optional.empty(),
                 "lifeboat checkpoint");
         events.accept(
-            new Engine.Checkpoint(
+            new Event.Checkpoint(
                 dump,
                 message -> {
                   reply.send(message);

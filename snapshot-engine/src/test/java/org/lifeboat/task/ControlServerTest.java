@@ -232,7 +232,7 @@ final class ControlServerTest {
 
   // ---- what the engine makes of requests
 
-  private final BlockingQueue<Engine.Event> events = new LinkedBlockingQueue<>();
+  private final BlockingQueue<Event> events = new LinkedBlockingQueue<>();
 
   @Test
   void aPingIsAnswered() throws IOException {
@@ -252,7 +252,7 @@ final class ControlServerTest {
           client,
           "{\"op\":\"checkpoint\",\"leaveRunning\":true,\"deadlineMillis\":1500}\n"
               .getBytes(StandardCharsets.UTF_8));
-      Engine.Checkpoint event = assertInstanceOf(Engine.Checkpoint.class, events.take());
+      Event.Checkpoint event = assertInstanceOf(Event.Checkpoint.class, events.take());
       assertTrue(event.dump().leaveRunning());
       assertEquals(1500, event.dump().deadline().orElseThrow().toMillis());
       event.reply().send(progress(7));
@@ -273,7 +273,7 @@ final class ControlServerTest {
             client,
             ("{\"op\":\"checkpoint\",\"deadlineMillis\":" + deadline + "}\n")
                 .getBytes(StandardCharsets.UTF_8));
-        Engine.Checkpoint event = assertInstanceOf(Engine.Checkpoint.class, events.take());
+        Event.Checkpoint event = assertInstanceOf(Event.Checkpoint.class, events.take());
         assertFalse(event.dump().leaveRunning());
         Optional<Long> nanos = event.dump().deadline().map(java.time.Duration::toNanos);
         assertEquals(deadline > 0, nanos.isPresent());

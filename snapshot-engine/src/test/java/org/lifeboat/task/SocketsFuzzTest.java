@@ -80,7 +80,7 @@ final class SocketsFuzzTest {
     ControlRequests requests =
         new ControlRequests(
             event -> {
-              if (event instanceof Engine.Checkpoint c) {
+              if (event instanceof Event.Checkpoint c) {
                 c.reply().send(new ControlServer.Failed(true, 175, "no"));
               }
             });
@@ -201,7 +201,7 @@ final class SocketsFuzzTest {
   @Test
   void anotherUserIsRefusedOnEverySocket() throws Exception {
     Files.setPosixFilePermissions(folder, PosixFilePermissions.fromString("rwxr-xr-x"));
-    ConcurrentLinkedQueue<Engine.Event> events = new ConcurrentLinkedQueue<>();
+    ConcurrentLinkedQueue<Event> events = new ConcurrentLinkedQueue<>();
     List<String> asked = new ArrayList<>();
     try (ControlServer control =
             ControlServer.listen(folder.resolve("c"), new ControlRequests(events::add));
