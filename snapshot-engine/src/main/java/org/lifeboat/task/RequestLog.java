@@ -1,12 +1,11 @@
 package org.lifeboat.task;
 
 import static java.nio.charset.StandardCharsets.UTF_8;
-import static java.nio.file.StandardOpenOption.APPEND;
 import static java.nio.file.StandardOpenOption.CREATE;
 import static java.nio.file.StandardOpenOption.WRITE;
 
+import java.io.FileOutputStream;
 import java.io.IOException;
-import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Path;
 import java.nio.file.attribute.PosixFilePermissions;
@@ -51,7 +50,7 @@ final class RequestLog implements ObservedStore.Observer, DumpObserver {
   static final String VARIABLE = "LIFEBOAT_REQUEST_LOG";
 
   private final Path file;
-  private final FileChannel out;
+  private final FileOutputStream out;
   private final Clock clock;
   private final ObjectWriter json =
       SealedJson.mapper().writer().without(SerializationFeature.INDENT_OUTPUT);
@@ -60,11 +59,13 @@ final class RequestLog implements ObservedStore.Observer, DumpObserver {
   RequestLog(Path file, Clock clock) throws IOException {
     this.file = file;
     this.clock = clock;
-    this.out =
-        FileChannel.open(
+    FileChannel.open(
             file,
-            Set.of(CREATE, WRITE, APPEND),
-            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
+            Set.of(CREATE, WRITE),
+            PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")))
+        .close();
+    // not a channel: that is closed for all when one thread is interrupted in it
+    this.out = new FileOutputStream(file.toFile(), true);
   }
 
   /**
@@ -151,10 +152,7 @@ final class RequestLog implements ObservedStore.Observer, DumpObserver {
       return;
     }
     try {
-      ByteBuffer bytes = ByteBuffer.wrap((json.writeValueAsString(line) + "\n").getBytes(UTF_8));
-      while (bytes.hasRemaining()) {
-        out.write(bytes);
-      }
+      out.write((json.writeValueAsString(line) + "\n").getBytes(UTF_8));
     } catch (IOException e) {
       failed = true;
       log.warn("the log of requests {} ends here: {}", file, e.getMessage());

@@ -69,6 +69,22 @@ class RequestLogTest {
   }
 
   @Test
+  void goesOnWhenARequestIsInterrupted() throws Exception {
+    Path file = directory.resolve("requests");
+    RequestLog log = new RequestLog(file, clock);
+    Thread interrupted =
+        Thread.ofPlatform()
+            .start(
+                () -> {
+                  Thread.currentThread().interrupt();
+                  log.freezing(1);
+                });
+    interrupted.join();
+    log.freezing(2);
+    assertEquals(List.of(1, 2), lines(file).stream().map(l -> l.get("dump").asInt()).toList());
+  }
+
+  @Test
   void runsAppendToOneFileThatOnlyItsOwnerReads() throws Exception {
     Path file = directory.resolve("requests");
     new RequestLog(file, clock).freezing(1);
