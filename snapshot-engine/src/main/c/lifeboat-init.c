@@ -32,6 +32,7 @@
 #include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -53,15 +54,13 @@ struct stream { /* one direction of the task's output: pipe -> buffer -> our own
     int task_end, out, in;     /* the pipe's writer (the task and CRIU get it), where it goes, the pipe's reader */
     bool never_blocks, broken; /* writing to `out`; a write to it has failed (said once) */
     unsigned empty;            /* how often pipe and buffer were seen empty */
-    unsigned long long written;
-    size_t off, len; char buf[1 << 16];
+    unsigned long long written; size_t off, len; char buf[1 << 16];
 };
 static struct stream out = {.name = "stdout", .task_end = TASK_OUT_FD, .out = STDOUT_FILENO};
 static struct stream err = {.name = "stderr", .task_end = TASK_ERR_FD, .out = STDERR_FILENO};
 static char text[8192]; /* of the message at hand */
 static long long now_ms(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t);
     return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 /* Writes what can be written without blocking; -1 and EAGAIN when that is nothing. */
@@ -74,8 +73,7 @@ static ssize_t put(const struct stream *s, const char *bytes, size_t n) {
     (snprintf(text, sizeof text, "lifeboat-init: " format "\n", ##__VA_ARGS__), (void)!put(&err, text, strlen(text)))
 #define DIE(code, ...) do { complain(__VA_ARGS__); exit(code); } while (0)
 static bool number(const char *digits, long long low, long long high, long long *value) {
-    char *end; errno = 0;
-    *value = strtoll(digits, &end, 10);
+    char *end; errno = 0, *value = strtoll(digits, &end, 10);
     return end != digits && !*end && !errno && *value >= low && *value <= high;
 }
 static unsigned get32(const unsigned char *b) { return b[0] | b[1] << 8 | b[2] << 16 | (unsigned)b[3] << 24; }
@@ -285,11 +283,12 @@ static _Noreturn void run_child(enum kind kind, char **argv, long long extra, in
     int in = kind == TASK ? open_stdin() : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (in < 0 || dup2(in, STDIN_FILENO) < 0) fail(report, "open", "/dev/null");
     if (kind == SPAWNED) {
-        const char *log = strcmp(field[4], "-") ? field[4] : "/dev/null";
+        const char *log = strcmp(field[4], "-") ? field[4] : "/dev/null"; struct rlimit files;
         int to = open(log, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0600);
         if (to < 0 || dup2(to, STDOUT_FILENO) < 0 || dup2(to, STDERR_FILENO) < 0) fail(report, "open", log);
         if (extra >= 0 && dup2((int)extra, PAGE_FD) < 0) fail(report, "dup", "its page socket");
         fcntl(TASK_OUT_FD, F_SETFD, 0), fcntl(TASK_ERR_FD, F_SETFD, 0); /* not closed by exec */
+        if (getrlimit(RLIMIT_NOFILE, &files) == 0) files.rlim_cur = files.rlim_max, setrlimit(RLIMIT_NOFILE, &files);
     } else if (kind == TASK) {
         if (dup2(TASK_OUT_FD, STDOUT_FILENO) < 0 || dup2(TASK_ERR_FD, STDERR_FILENO) < 0) fail(report, "dup", "its pipes");
         if (chdir(field[2]) != 0) fail(report, "chdir", field[2]);

@@ -9,6 +9,7 @@ import json
 import os
 import pty
 import random
+import resource
 import shutil
 import signal
 import socket
@@ -374,6 +375,17 @@ class Task(InitTest):
         for field in ("SigBlk", "SigIgn", "SigCgt"):
             self.assertEqual(int(status[field], 16), 0, field)
         self.assertEqual(status["PPid"], "1")
+        self.assertEqual(run.exit(0), 0)
+
+    def test_a_spawned_child_may_open_as_many_files_as_allowed_and_the_task_keeps_its_limit(self):
+        limits = (256, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        run, c = self.started(preexec=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, limits))
+        c.task("sh", "-c", "ulimit -Sn; ulimit -Hn")
+        self.assertEqual(code(c.event("taskexit")[1]), 0)
+        self.assertEqual(run.text(run.out).split(), [str(limit) for limit in limits])
+        c.ask("spawn", "s", "-", run.home + "/limits", "sh", "-c", "ulimit -Sn; ulimit -Hn")
+        self.assertEqual(c.event("exited"), ["s", "0"])
+        self.assertEqual(run.text(run.home + "/limits").split(), [str(limits[1])] * 2)
         self.assertEqual(run.exit(0), 0)
 
     def test_task_leads_a_session_in_its_own_ipc_namespace(self):

@@ -1,7 +1,9 @@
 package org.lifeboat.deploy;
 
 import java.io.IOException;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.nio.file.StandardOpenOption;
 import java.util.List;
@@ -282,16 +284,26 @@ final class Site implements AutoCloseable {
 
   /** The keys of the objects below a prefix that ends with a slash, sorted. */
   List<String> keys(String name, String prefix) throws IOException {
-    Path below = object(name, prefix);
-    if (!Files.isDirectory(below)) {
-      return List.of();
+    return files(object(name, prefix)).stream()
+        .map(file -> root(name).relativize(file).toString())
+        .sorted()
+        .toList();
+  }
+
+  /** The files below a folder, while others come and go. */
+  private static List<Path> files(Path below) throws IOException {
+    while (Files.isDirectory(below)) {
+      try (Stream<Path> all = Files.walk(below)) {
+        return all.filter(Files::isRegularFile).toList();
+      } catch (UncheckedIOException e) {
+        if (!(e.getCause() instanceof NoSuchFileException)) {
+          throw e.getCause();
+        }
+      } catch (NoSuchFileException e) {
+        // the folder itself has just gone
+      }
     }
-    try (Stream<Path> all = Files.walk(below)) {
-      return all.filter(Files::isRegularFile)
-          .map(file -> root(name).relativize(file).toString())
-          .sorted()
-          .toList();
-    }
+    return List.of();
   }
 
   /** What the store has of uploads that were neither completed nor aborted. */
@@ -300,15 +312,10 @@ final class Site implements AutoCloseable {
         kind == Kind.FILE
             ? root(name).resolve(".lifeboat-store/uploads")
             : data.resolve(BUCKET).resolve(".sgwtmp/multipart");
-    if (!Files.isDirectory(below)) {
-      return List.of();
-    }
-    try (Stream<Path> all = Files.walk(below)) {
-      return all.filter(Files::isRegularFile)
-          // what versitygw was completing when it was killed: it shows it to nobody again
-          .filter(file -> !file.getParent().toString().endsWith(".inprogress"))
-          .toList();
-    }
+    // what versitygw was completing when it was killed it shows to nobody again
+    return files(below).stream()
+        .filter(file -> !file.getParent().toString().endsWith(".inprogress"))
+        .toList();
   }
 
   /** Flips a byte in the middle of an object. */

@@ -61,6 +61,7 @@ final class UserErrorsIT {
           "while umount -l /proc 2>/dev/null; do :; done; exec \"$@\"",
           "sh");
       errors.run("no /proc", STORE);
+      errors.under("sh", "-c", "ulimit -n 512; exec \"$@\"", "sh").run("few open files", STORE);
 
       host.run("sh", "-c", "echo >/mnt/file; mkdir /mnt/readonly /mnt/full");
       host.run("mount", "-t", "tmpfs", "-o", "ro", "lifeboat-test", "/mnt/readonly");
@@ -318,6 +319,31 @@ final class UserErrorsIT {
     }
   }
 
+  /** The older snapshot is not taken instead: on another host the newest one can be restored. */
+  @Test
+  void fewerOpenFilesThanTheTaskHas() throws Exception {
+    try (Scene scene = new Scene("errors-files", Site.Kind.FILE)) {
+      Host host = scene.host();
+      List<String> task =
+          List.of("/usr/bin/python3", "/srv/src/test/workloads/shapes.py", "descriptors", "1000");
+      Program run = scene.run(host, task);
+      run.awaitLine("^up$");
+      scene.checkpoint(host, "--leave-running").expect(0);
+      scene.checkpoint(host).expect(0);
+      run.expect(75);
+
+      UserErrors errors = new UserErrors(host);
+      errors.under("sh", "-c", "ulimit -n 1024; exec \"$@\"", "sh");
+      errors.check("a task with more open files", errors.start(scene.runArguments(task)));
+      errors.assertNone();
+
+      Program after = scene.run(host, task);
+      after.awaitLine("restored snapshot 2");
+      host.run("touch", "check");
+      assertEquals(List.of("whole"), after.expect(0).out());
+    }
+  }
+
   /** The rights that are not asked for: what remains without each is enough. */
   @Tag("long")
   @ParameterizedTest
@@ -373,7 +399,8 @@ final class UserErrorsIT {
         "mount -o remount,bind,ro /proc/sys 2>/dev/null || { mount --bind /proc/sys /proc/sys; mount -o remount,bind,ro /proc/sys; }",
         "mount -o remount,hidepid=2 /proc",
         "umount /dev/shm",
-        "ulimit -n 256",
+        "ulimit -n 1024",
+        "ulimit -Sn 256",
         "ulimit -u 4096"
       })
   void worksAnyway(String lack) throws Exception {

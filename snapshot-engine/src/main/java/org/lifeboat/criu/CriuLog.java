@@ -106,12 +106,12 @@ public final class CriuLog {
               "Process \\d+ autofs pipe fd.*|autofs not supported.*",
               "the task serves autofs mounts",
               "start the automounter outside of the task"),
-          rule(
+          host(
               "Can't fork for (\\d+): File exists",
               "process id $1 is taken on this host",
               "it is tried again; if it stays so, end the process that has it, or run in a fresh"
                   + " container"),
-          rule(
+          host(
               "Can't fork for \\d+: Read-only file system|Pid \\d+ do(?:es)? not match expected",
               "CRIU may not choose process ids here",
               "give the container CAP_CHECKPOINT_RESTORE or a writable /proc/sys"),
@@ -136,7 +136,7 @@ public final class CriuLog {
               "Need to set the --tcp-close options",
               "the dump closed the task's TCP connections",
               "this is Lifeboat's to handle: please report it"),
-          rule(
+          host(
               "Can't bind inet socket back: (.*)|Can't bind inet socket.*",
               "an address that the task's socket was bound to is not on this host, or taken",
               "end what listens on that port, or run in a network namespace of its own"),
@@ -227,37 +227,41 @@ public final class CriuLog {
                   + " cwd",
               "a working directory of the task's processes is missing here",
               "make it, or --preserve its parent from the start"),
-          rule(
+          host(
               ".*chroot.*: Operation not permitted|.*chroot.* failed.*-1.*",
               "the container may not change the root directory",
               "give it CAP_SYS_CHROOT"),
-          rule(
+          host(
               "Can't set(?:groups|u?id|resuid|resgid).*|.*Can't (?:set|restore)"
                   + " (?:uid|gid|creds).*",
               "the container may not take the task's user and groups on",
               "give it CAP_SETUID and CAP_SETGID"),
-          rule(
+          host(
               "Unable to (?:drop|raise ambient|restore) capabilit.*",
               "the container may not give the task the capabilities that it had",
               "give it CAP_SETPCAP, and what the first container had"),
-          rule(
+          host(
               "sockets: Unable to set socket SO_SNDBUFFORCE/SO_RCVBUFFORCE.*",
               "the container may not give the task's sockets the buffers that they had",
               "give it CAP_NET_ADMIN"),
-          rule(
+          host(
               ".*: Cannot allocate memory",
               "there is not enough memory",
               "give the container more: the task's own, and half a GiB"),
-          rule(
+          host(
+              "(?:sfd: )?Can't chose service_fd_base: (\\d+) (\\d+)",
+              "a process may have $1 files open here, and the task with CRIU needs more than $2",
+              "raise the hard limit (ulimit -Hn; docker or podman run --ulimit nofile=...)"),
+          host(
               ".*: Too many open files",
               "the limit of open files is too low for CRIU",
               "raise it (ulimit -n; docker or podman run --ulimit nofile=...)"),
-          rule(
+          host(
               ".*Unable to set a (?:monotonic|boottime) clock offset.*|Unable to create a new time"
                   + " namespace: Operation not permitted",
               "the container may not set a clock offset",
               "give it CAP_SYS_TIME"),
-          rule(
+          host(
               ".*(?:Can't open|Unable to open|open_image).*(?:No space left on device).*",
               "no space is left on the disk for CRIU's images",
               "free space in LIFEBOAT_CACHE_LOCATION"),
@@ -265,11 +269,11 @@ public final class CriuLog {
               "OOM storing pipe",
               "the task has more than 1,024 pipes open, which CRIU cannot dump",
               "let it open fewer, or use sockets instead"),
-          rule(
+          host(
               ".*No space left on device.*",
               "no space is left on the disk",
               "free space in LIFEBOAT_CACHE_LOCATION"),
-          rule(
+          host(
               "(.*(?:Can't|Unable to|Failed to).*): Operation not permitted",
               "CRIU lacks a privilege: $1",
               "run as root, in a container with --privileged"));
@@ -280,12 +284,17 @@ public final class CriuLog {
   private CriuLog() {}
 
   private static Rule rule(String pattern, String cause, String remedy) {
-    return new Rule(Pattern.compile(pattern), cause, remedy, false);
+    return new Rule(Pattern.compile(pattern), cause, remedy, false, false);
+  }
+
+  /** What lies with the host: no other snapshot would fare better on it. */
+  private static Rule host(String pattern, String cause, String remedy) {
+    return new Rule(Pattern.compile(pattern), cause, remedy, false, true);
   }
 
   /** A line that also stands behind other causes: it counts only when nothing stands before it. */
   private static Rule symptom(String pattern, String cause, String remedy) {
-    return new Rule(Pattern.compile(pattern), cause, remedy, true);
+    return new Rule(Pattern.compile(pattern), cause, remedy, true, false);
   }
 
   /**
@@ -313,7 +322,8 @@ public final class CriuLog {
           if (first != null && rule.remedy.equals(BROKEN_CONNECTION)) {
             return Optional.of(first); // CRIU hangs up when it gives up, and complains of that too
           }
-          Failure failure = new Failure(fill(rule.cause, matcher), rule.remedy, line.strip());
+          Failure failure =
+              new Failure(fill(rule.cause, matcher), rule.remedy, line.strip(), rule.host);
           if (!rule.symptom) {
             return Optional.of(failure);
           }
@@ -322,7 +332,7 @@ public final class CriuLog {
         }
       }
       if (first == null) {
-        first = new Failure(text, "", line.strip());
+        first = new Failure(text, "", line.strip(), false);
       }
     }
     return Optional.ofNullable(first);
@@ -358,7 +368,8 @@ public final class CriuLog {
     return text.replace("//", "/"); // CRIU's paths have a slash in front, or none
   }
 
-  private record Rule(Pattern pattern, String cause, String remedy, boolean symptom) {}
+  private record Rule(
+      Pattern pattern, String cause, String remedy, boolean symptom, boolean host) {}
 
   /**
    * Why CRIU failed.
@@ -366,8 +377,9 @@ public final class CriuLog {
    * @param cause in words
    * @param remedy what to do; empty when none is known
    * @param line the line of the log that says it
+   * @param host whether it lies with the host: no other snapshot would fare better on it
    */
-  public record Failure(String cause, String remedy, String line) {
+  public record Failure(String cause, String remedy, String line, boolean host) {
     @Override
     public String toString() {
       return cause + (remedy.isEmpty() ? "" : " (" + remedy + ")");

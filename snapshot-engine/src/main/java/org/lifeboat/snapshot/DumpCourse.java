@@ -43,7 +43,7 @@ final class DumpCourse {
     givenUp = null;
   }
 
-  void beginCommit() throws SnapshotException {
+  synchronized void beginCommit() throws SnapshotException {
     if (!stage.compareAndSet(DumpStage.RUNNING, DumpStage.COMMITTING)) {
       throw deadline();
     }
@@ -118,14 +118,18 @@ final class DumpCourse {
   }
 
   void giveUp(String why) {
-    if (stage.compareAndSet(DumpStage.RUNNING, DumpStage.GIVEN_UP)) {
-      givenUp = why;
-      PageReceiver open = dump.receiver;
-      if (open != null) {
-        open.abort(why);
+    synchronized (this) {
+      if (stage.get() != DumpStage.RUNNING) {
+        return;
       }
-      interruptWorker();
+      givenUp = why; // before the stage, which others look at first
+      stage.set(DumpStage.GIVEN_UP);
     }
+    PageReceiver open = dump.receiver;
+    if (open != null) {
+      open.abort(why);
+    }
+    interruptWorker();
   }
 
   void checkNotGivenUp() throws SnapshotException {

@@ -127,7 +127,7 @@ final class DumpHook {
     try {
       hold.release();
     } catch (IOException e) {
-      dump.failure.addSuppressed(e);
+      suppressed(e);
       log.error("the task could not be let go on", e);
     }
   }
@@ -137,8 +137,15 @@ final class DumpHook {
     try {
       context.init().killAll();
     } catch (InitException e) {
-      dump.failure.addSuppressed(e);
+      suppressed(e);
       log.error("the task, which another run has taken over, could not be killed", e);
+    }
+  }
+
+  /** Beside what failed before; a leave-running dump that went well has no failure. */
+  private void suppressed(IOException e) {
+    if (dump.failure != null) {
+      dump.failure.addSuppressed(e);
     }
   }
 

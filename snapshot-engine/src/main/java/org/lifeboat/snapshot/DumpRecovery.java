@@ -33,9 +33,13 @@ final class DumpRecovery {
     this.fate = fate;
   }
 
-  /** Whether a dump was taken up whose CRIU was still there. */
+  /** Whether a dump was taken up whose CRIU was still there, and no other was begun since. */
   boolean recovering() {
     return recovering;
+  }
+
+  void over() {
+    recovering = false;
   }
 
   /**

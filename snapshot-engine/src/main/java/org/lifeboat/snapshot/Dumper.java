@@ -97,15 +97,16 @@ public final class Dumper {
       DumpRequest request,
       Consumer<DumpProgress> progress,
       Consumer<DumpResult> answer) {
+    recovery.over();
     DumpJob job = job(root, request, progress);
     current.set(job);
     DumpResult result;
     try {
       result = job.run();
+      answer.accept(result); // before it is not committing any more: who is fenced looks at that
     } finally {
       current.set(null);
     }
-    answer.accept(result);
     job.tidy(result);
   }
 

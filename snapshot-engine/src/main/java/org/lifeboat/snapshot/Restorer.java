@@ -104,18 +104,12 @@ public final class Restorer {
         return Optional.of(restoreUnlessKilled(dump, passedOver));
       } catch (SnapshotException e) {
         switch (e.kind()) {
+          case ENVIRONMENT -> {
+            notRestoring(dump.id());
+            throw e;
+          }
           case DAMAGED, NEWER_FORMAT, CRIU, FAILED -> {
-            context
-                .metadata()
-                .update(
-                    context.ownerId(),
-                    d ->
-                        d.changing(
-                            dump.id(),
-                            x ->
-                                x.state() == DumpMetadata.DumpState.RESTORING
-                                    ? x.with(DumpMetadata.DumpState.COMPLETE)
-                                    : x));
+            notRestoring(dump.id());
             log.warn("snapshot {} cannot be restored: {}", dump.id(), e.getMessage());
             passedOver.put(dump.id(), String.valueOf(e.getMessage()));
             if (first == null) {
@@ -138,6 +132,20 @@ public final class Restorer {
             + first.getMessage(),
         "lifeboat verify --store " + context.store().url() + " tells more; --fresh starts anew",
         first);
+  }
+
+  private void notRestoring(int id) throws StoreException, SnapshotException {
+    context
+        .metadata()
+        .update(
+            context.ownerId(),
+            d ->
+                d.changing(
+                    id,
+                    x ->
+                        x.state() == DumpMetadata.DumpState.RESTORING
+                            ? x.with(DumpMetadata.DumpState.COMPLETE)
+                            : x));
   }
 
   /**
@@ -437,6 +445,7 @@ public final class Restorer {
     }
     context.crashPoints().at(RestorePoint.RESTORE_FAILED);
     context.init().killAll(); // what a restore that failed may have left
+    SnapshotException.Kind kind = SnapshotException.Kind.CRIU;
     String cause;
     if (inTime.isPresent() && inTime.get().signalled()) {
       cause = KILLED + " (signal " + inTime.get().signal() + ")";
@@ -444,13 +453,17 @@ public final class Restorer {
       cause = "CRIU did not finish within " + limit.toSeconds() + " s";
     } else {
       String out = Files.exists(output) ? Files.readString(output).strip() : "";
+      Optional<CriuLog.Failure> failure = CriuLog.explain(logFile);
+      if (failure.isPresent() && failure.get().host()) {
+        kind = SnapshotException.Kind.ENVIRONMENT;
+      }
       cause =
-          CriuLog.explain(logFile)
+          failure
               .map(f -> "CRIU: " + f)
               .orElse("CRIU ended with " + inTime.get() + (out.isEmpty() ? "" : ": " + out));
     }
     throw new SnapshotException(
-        SnapshotException.Kind.CRIU,
+        kind,
         cause,
         "log: " + context.store().url().of(Layout.dump(id) + "restore_" + id + ".log"),
         null);

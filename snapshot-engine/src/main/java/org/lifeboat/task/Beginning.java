@@ -83,6 +83,7 @@ final class Beginning {
     if (outcome.isPresent()) {
       log.info("a new engine takes over at the end of the run");
       end.over(outcome.get());
+      run.resuming = false;
       return;
     }
     if (again && state.task() == InitClient.TaskState.RESTORING) {

@@ -61,6 +61,12 @@ final class Leaving {
         () -> {
           if (parts.watch != null) {
             parts.watch.close();
+          }
+        });
+    attempt(
+        failures,
+        () -> {
+          if (parts.standstill != null) {
             parts.standstill.close();
           }
         });

@@ -35,6 +35,10 @@ public final class Preflight {
   /** With less than this, in bytes, not even the images of a dump have room. */
   private static final long LITTLE = 64L << 20;
 
+  private static final Path LIMITS = Path.of("/proc/self/limits");
+  private static final String OPEN_FILES = "Max open files";
+  private static final int FEW_FILES = 1024;
+
   private Preflight() {}
 
   /**
@@ -47,7 +51,31 @@ public final class Preflight {
   static Optional<Problem> problem(Map<String, String> environment) {
     return setting(environment)
         .map(message -> new Problem(ExitCodes.USAGE, message))
+        .or(() -> openFiles(LIMITS).map(message -> new Problem(ExitCodes.HOST, message)))
         .or(() -> cache(environment).map(message -> new Problem(ExitCodes.HOST, message)));
+  }
+
+  /** CRIU keeps descriptors of its own above those of each process of the task. */
+  static Optional<String> openFiles(Path limits) {
+    try {
+      for (String line : Files.readAllLines(limits)) {
+        if (line.startsWith(OPEN_FILES)) {
+          String hard = line.substring(OPEN_FILES.length()).strip().split("\\s+", -1)[1];
+          if (!hard.equals("unlimited") && Long.parseLong(hard) < FEW_FILES) {
+            return Optional.of(
+                "a process may have only "
+                    + hard
+                    + " files open here, too few for CRIU to bring a task back (raise the hard"
+                    + " limit to "
+                    + FEW_FILES
+                    + " or more: ulimit -Hn; docker or podman run --ulimit nofile=...)");
+          }
+        }
+      }
+    } catch (IOException | RuntimeException e) {
+      log.debug("{} tells no limits", limits, e);
+    }
+    return Optional.empty();
   }
 
   private static Optional<String> setting(Map<String, String> environment) {

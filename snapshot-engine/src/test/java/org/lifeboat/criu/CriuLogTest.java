@@ -97,6 +97,21 @@ final class CriuLogTest {
     assertFalse(failure.toString().contains("$"), failure::toString);
   }
 
+  @ParameterizedTest
+  @CsvSource({
+    "true,sfd: Can't chose service_fd_base: 256 287",
+    "true,Can't fork for 77: Cannot allocate memory",
+    "false,Can't open file opt/x on restore: No such file or directory",
+    "false,something new",
+  })
+  void tellsWhetherItLiesWithTheHost(boolean host, String message) throws IOException {
+    assertEquals(
+        host,
+        CriuLog.explain(log("(00.020102) Error (criu/x.c:1): " + message + "\n"))
+            .orElseThrow()
+            .host());
+  }
+
   /** Every known cause comes with something to do. */
   @Test
   void aKnownCauseHasARemedy() throws IOException {

@@ -46,6 +46,21 @@ final class PreflightTest {
     assertTrue(Files.isDirectory(folder.resolve("a/b")));
   }
 
+  @ParameterizedTest
+  @CsvSource({"256,256,true", "256,1023,true", "256,1024,false", "1024,unlimited,false"})
+  void fewOpenFilesAreNamed(String soft, String hard, boolean few) throws IOException {
+    String lines =
+        """
+        Limit                     Soft Limit           Hard Limit           Units
+        Max processes             96151                96151                processes
+        Max open files            %-20s %-20s files
+        """
+            .formatted(soft, hard);
+    Path limits = Files.writeString(folder.resolve("limits"), lines);
+    assertEquals(few, Preflight.openFiles(limits).filter(m -> m.contains(hard)).isPresent());
+    assertEquals(Optional.empty(), Preflight.openFiles(folder.resolve("none")));
+  }
+
   @Test
   void aCacheThatIsAFileIsNamed() throws IOException {
     Path file = Files.writeString(folder.resolve("file"), "x");
