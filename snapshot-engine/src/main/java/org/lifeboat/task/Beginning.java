@@ -129,6 +129,7 @@ final class Beginning {
       DumpMetadata.Owner me, List<String> command, String directory, Ownership.Opening opening)
       throws IOException, InterruptedException {
     long giveUp = System.nanoTime() + StoreWait.PATIENCE.toNanos();
+    wait.begin();
     for (long pause = 500; ; pause = Math.min(2 * pause, 8000)) {
       try {
         return wait.whileAnswering(

@@ -32,6 +32,11 @@ final class StoreWait {
     this.events = events;
   }
 
+  /** From now on {@link #PATIENCE} is counted, if the store does not answer. */
+  void begin() {
+    lastAnswer = System.nanoTime();
+  }
+
   /** Hears of every request that has ended. */
   void observe(ObservedStore.Done call) {
     boolean answered =
@@ -60,7 +65,6 @@ final class StoreWait {
             events.add(new Event.Woken());
           }
         };
-    lastAnswer = System.nanoTime();
     Thread.ofVirtual().name("store").start(future);
     try {
       while (!future.isDone()) {
