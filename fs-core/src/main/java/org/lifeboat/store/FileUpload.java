@@ -81,14 +81,10 @@ final class FileUpload implements MultipartUpload {
       new FileUpload(store, key, made).replace(KEY, key, true);
       Files.move(made, directory, ATOMIC_MOVE);
     } catch (IOException | RuntimeException e) {
-      boolean interrupted = Thread.interrupted();
       try {
         FileStore.removeRecursively(made);
       } catch (IOException suppressed) {
         e.addSuppressed(suppressed);
-      }
-      if (interrupted) {
-        Thread.currentThread().interrupt();
       }
       throw e;
     }

@@ -467,17 +467,18 @@ public final class RollBack {
       try (Manifest.UnchangedCursor cursor = manifest.unchanged()) {
         while (cursor.head().isPresent()) {
           Entry.Unchanged entry = cursor.head().get();
-          Optional<Stat> now = find(host(entry.path()));
+          cursor.advance();
           if (indexes.containsKey(entry.path())) {
-            // a further name of a captured file: it is put back
-          } else if (now.isEmpty()) {
+            continue; // a further name of a captured file: it is put back
+          }
+          Optional<Stat> now = find(host(entry.path()));
+          if (now.isEmpty()) {
             missing++;
             sample(lost, entry.path());
           } else if (!isSame(entry.was(), now.get())) {
             differing++;
             sample(other, entry.path());
           }
-          cursor.advance();
         }
       }
       if (missing > 0) {

@@ -5,6 +5,7 @@ import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.util.Optional;
 import org.lifeboat.criu.CriuLog;
+import org.lifeboat.criu.HookServer;
 import org.lifeboat.init.WaitStatus;
 import org.lifeboat.store.StoreException;
 import org.slf4j.Logger;
@@ -198,7 +199,7 @@ final class DumpEnd {
   }
 
   private void cleanUp() {
-    context.hooks().handler((action, path) -> action.equals("post-dump") ? 1 : 0);
+    context.hooks().handler(HookServer.REFUSING);
     try {
       if (dump.captured != null) {
         dump.captured.close();

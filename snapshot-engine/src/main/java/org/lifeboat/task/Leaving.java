@@ -56,20 +56,8 @@ final class Leaving {
 
   int leave(int code) {
     List<Exception> failures = new CopyOnWriteArrayList<>();
-    attempt(
-        failures,
-        () -> {
-          if (parts.watch != null) {
-            parts.watch.close();
-          }
-        });
-    attempt(
-        failures,
-        () -> {
-          if (parts.standstill != null) {
-            parts.standstill.close();
-          }
-        });
+    close(failures, parts.watch);
+    close(failures, parts.standstill);
     attempt(failures, starting::stopListing);
     if (!Bounded.run(LEAVE_PATIENCE, () -> attempt(failures, this::release))) {
       failures.add(
@@ -89,20 +77,8 @@ final class Leaving {
             Folders.delete(parts.context.cache());
           }
         });
-    attempt(
-        failures,
-        () -> {
-          if (parts.control != null) {
-            parts.control.close();
-          }
-        });
-    attempt(
-        failures,
-        () -> {
-          if (parts.store != null) {
-            parts.store.close();
-          }
-        });
+    close(failures, parts.control);
+    close(failures, parts.store);
     // init has its order before its socket goes: another engine could not tell it any more
     attempt(
         failures,
@@ -190,6 +166,20 @@ final class Leaving {
       throw new IOException("the last dump's clean-up failed: " + e.getCause(), e);
     } catch (InterruptedException e) {
       Thread.currentThread().interrupt();
+    }
+  }
+
+  /**
+   * @param part null if the run never came so far
+   */
+  private static void close(List<Exception> failures, AutoCloseable part) {
+    if (part == null) {
+      return;
+    }
+    try {
+      part.close();
+    } catch (Exception e) {
+      failures.add(e);
     }
   }
 
