@@ -33,8 +33,10 @@ def _sqlite(mib, made):
 
 def _sort(mib, made):
     if not made.exists():
-        parts.run([parts.PYTHON, PROGRAMS / "lines.py", mib * (1 << 20) * 6 // 10, made])
-    return [PROGRAMS / "sort.sh", mib, "{work}/ready", made]
+        parts.run([parts.PYTHON, PROGRAMS / "lines.py", mib * (1 << 20) // 2, made])
+    # sort's records of the lines are as long again; with less room than that it would write a file beside, which `criu
+    # dump` does not carry
+    return [PROGRAMS / "sort.sh", mib * 3 // 2, "{work}/ready", made]
 
 
 TASKS = {"jvm": _jvm, "numpy": _numpy, "sort": _sort, "sqlite": _sqlite}

@@ -3,7 +3,7 @@
 #
 #   sort.sh MIB READY FILE
 #
-# MIB is the memory for the lines and sort's own records of them. More lines would come from a FIFO, whose writing end
+# MIB is the most memory for the lines and sort's own records of them. More lines would come from a FIFO, whose writing end
 # sort holds itself: so it waits for ever.
 set -eu
 

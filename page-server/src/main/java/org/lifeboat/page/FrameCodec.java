@@ -24,13 +24,11 @@ public final class FrameCodec implements AutoCloseable {
 
   private final LZ4Compressor lz4 = LZ4Factory.nativeInstance().fastCompressor();
   private final LZ4SafeDecompressor unlz4 = LZ4Factory.nativeInstance().safeDecompressor();
-  private final ZstdCompressCtx fast = new ZstdCompressCtx();
-  private final ZstdCompressCtx strong = new ZstdCompressCtx();
+  private final ZstdCompressCtx zstd = new ZstdCompressCtx();
   private final ZstdDecompressCtx unzstd = new ZstdDecompressCtx();
 
   public FrameCodec() {
-    fast.setLevel(Compression.ZSTD_FAST.level());
-    strong.setLevel(Compression.ZSTD.level());
+    zstd.setLevel(Compression.ZSTD.level());
   }
 
   /**
@@ -44,10 +42,8 @@ public final class FrameCodec implements AutoCloseable {
     return switch (how) {
       case NONE -> length;
       case LZ4 -> lz4.compress(source, offset, length, scratch, 0, scratch.capacity());
-      case ZSTD_FAST ->
-          fast.compressDirectByteBuffer(scratch, 0, scratch.capacity(), source, offset, length);
       case ZSTD ->
-          strong.compressDirectByteBuffer(scratch, 0, scratch.capacity(), source, offset, length);
+          zstd.compressDirectByteBuffer(scratch, 0, scratch.capacity(), source, offset, length);
     };
   }
 
@@ -90,8 +86,7 @@ public final class FrameCodec implements AutoCloseable {
 
   @Override
   public void close() {
-    fast.close();
-    strong.close();
+    zstd.close();
     unzstd.close();
   }
 }
