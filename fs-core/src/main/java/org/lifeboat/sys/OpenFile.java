@@ -39,6 +39,12 @@ public final class OpenFile implements AutoCloseable {
     return new OpenFile(Libc.open(path, Libc.O_RDWR | Libc.O_NOFOLLOW | Libc.O_CLOEXEC, 0), path);
   }
 
+  /** Opens a file for reading and writing and makes it, mode 0600, where there is none. */
+  public static OpenFile writeOrCreate(BytePath path) throws ErrnoException {
+    int flags = Libc.O_RDWR | Libc.O_CREAT | Libc.O_NOFOLLOW | Libc.O_CLOEXEC;
+    return new OpenFile(Libc.open(path, flags, 0600), path);
+  }
+
   /** Opens a directory, for {@link #sync()} and {@link #syncFileSystem()}. */
   public static OpenFile directory(BytePath path) throws ErrnoException {
     int flags = Libc.O_RDONLY | Libc.O_DIRECTORY | Libc.O_CLOEXEC;

@@ -1,31 +1,27 @@
 package org.lifeboat.task;
 
 import java.io.IOException;
-import java.nio.ByteBuffer;
-import java.nio.channels.FileChannel;
-import java.nio.channels.FileLock;
-import java.nio.channels.OverlappingFileLockException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
 import java.nio.file.Files;
 import java.nio.file.LinkOption;
-import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
-import java.nio.file.StandardOpenOption;
-import java.nio.file.attribute.PosixFilePermissions;
 import java.time.Duration;
 import java.time.Instant;
 import java.util.Map;
 import java.util.Optional;
-import java.util.Set;
 import org.lifeboat.snapshot.Folders;
 import org.lifeboat.snapshot.SealedJson;
 import org.lifeboat.store.StoreUrl;
 import org.lifeboat.sys.BytePath;
 import org.lifeboat.sys.Errno;
 import org.lifeboat.sys.ErrnoException;
+import org.lifeboat.sys.Libc;
 import org.lifeboat.sys.OpenFile;
+import org.lifeboat.sys.Stat;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -49,13 +45,11 @@ public final class RunRegistry implements AutoCloseable {
 
   private final Path link;
   private final Path file;
-  private final FileChannel channel;
-  private final FileLock lock;
+  private final OpenFile lock;
 
-  private RunRegistry(Path link, Path file, FileChannel channel, FileLock lock) {
+  private RunRegistry(Path link, Path file, OpenFile lock) {
     this.link = link;
     this.file = file;
-    this.channel = channel;
     this.lock = lock;
   }
 
@@ -80,29 +74,26 @@ public final class RunRegistry implements AutoCloseable {
     Folders.createPrivate(base);
     Path link = base.resolve(hash(url));
     Path file = base.resolve(hash(url) + ".lock");
-    FileChannel channel;
-    FileLock lock;
-    do { // a run that ends removes the file: what was locked then is not the file of this name
-      channel =
-          FileChannel.open(
-              file,
-              Set.of(StandardOpenOption.CREATE, StandardOpenOption.WRITE),
-              PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------")));
-      try {
-        lock = channel.tryLock();
-      } catch (OverlappingFileLockException e) {
-        lock = null;
-      }
-      if (lock == null) {
-        channel.close();
+    BytePath path = BytePath.of(file);
+    OpenFile lock = OpenFile.writeOrCreate(path);
+    while (true) {
+      if (!lock.tryLock()) {
+        lock.close();
         return Optional.empty();
       }
-    } while (!isMine(channel, file));
-    RunRegistry place = new RunRegistry(link, file, channel, lock);
-    try {
+      if (isStill(lock, path)) {
+        break;
+      }
+      lock.close(); // a run that ended removed the file: what was locked is not the file of this
+      // name
+      lock = OpenFile.writeOrCreate(path);
+    }
+    RunRegistry place = new RunRegistry(link, file, lock);
+    try (Arena arena = Arena.ofConfined()) {
       // for who looks whose it is; and a full disk shows here
-      channel.truncate(0);
-      channel.write(ByteBuffer.wrap((runDirectory + "\n").getBytes(StandardCharsets.UTF_8)));
+      byte[] whose = (runDirectory + "\n").getBytes(StandardCharsets.UTF_8);
+      lock.truncate(0);
+      lock.write(arena.allocateFrom(ValueLayout.JAVA_BYTE, whose), 0);
     } catch (IOException e) {
       place.abandon(e);
       throw e;
@@ -112,7 +103,7 @@ public final class RunRegistry implements AutoCloseable {
       Optional<Path> earlier = earlier(link, runDirectory);
       if (earlier.isPresent()) {
         if (initLives(earlier.get())) { // with a task, and an engine that is being started again
-          channel.close();
+          lock.close();
           return Optional.empty();
         }
         Folders.delete(earlier.get());
@@ -130,31 +121,17 @@ public final class RunRegistry implements AutoCloseable {
   private void abandon(IOException failure) {
     try {
       Files.deleteIfExists(file);
-      channel.close();
+      lock.close();
     } catch (IOException suppressed) {
       failure.addSuppressed(suppressed);
     }
   }
 
-  /**
-   * Whether this process has open what is now there under that name; closes the channel otherwise.
-   * The file itself must not be opened to find out: closing it would let go of the lock.
-   */
-  private static boolean isMine(FileChannel locked, Path file) throws IOException {
-    Path real = file.toAbsolutePath().getParent().toRealPath().resolve(file.getFileName());
-    try (DirectoryStream<Path> open = Files.newDirectoryStream(Path.of("/proc/self/fd"))) {
-      for (Path fd : open) {
-        try {
-          if (Files.readSymbolicLink(fd).equals(real)) {
-            return true;
-          }
-        } catch (NoSuchFileException e) {
-          log.debug("{} was closed just now", fd, e);
-        }
-      }
-    }
-    locked.close();
-    return false;
+  /** Whether what was locked is what is now there under that name. */
+  private static boolean isStill(OpenFile locked, BytePath path) throws ErrnoException {
+    Stat mine = locked.stat();
+    Optional<Stat> there = Libc.find(path);
+    return there.isPresent() && there.get().dev() == mine.dev() && there.get().ino() == mine.ino();
   }
 
   /** The folders of runs that were killed; those of runs that just begin have no lock yet. */
@@ -206,7 +183,6 @@ public final class RunRegistry implements AutoCloseable {
   public void close() throws IOException {
     Files.deleteIfExists(link);
     Files.deleteIfExists(file);
-    lock.release();
-    channel.close();
+    lock.close();
   }
 }

@@ -103,7 +103,7 @@ final class RunRegistryTest {
                 "python3",
                 "-c",
                 "import fcntl,sys\n"
-                    + "f=open(sys.argv[1],'r+'); fcntl.lockf(f,fcntl.LOCK_EX); print('has it',flush=True)\n"
+                    + "f=open(sys.argv[1],'r+'); fcntl.flock(f,fcntl.LOCK_EX); print('has it',flush=True)\n"
                     + "sys.stdin.read()",
                 lock.toString())
             .start();
