@@ -13,6 +13,7 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import org.lifeboat.snapshot.Folders;
+import org.lifeboat.sys.ErrnoException;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
 
@@ -128,7 +129,21 @@ public final class Preflight {
       case AccessDeniedException f -> "no permission for " + f.getFile();
       case DirectoryNotEmptyException f -> f.getFile() + " is not empty";
       case FileSystemException f when f.getReason() != null -> f.getReason();
+      case ErrnoException f -> reason(f);
       default -> e.getMessage() == null ? e.toString() : e.getMessage();
+    };
+  }
+
+  private static String reason(ErrnoException e) {
+    return switch (e.errno()) {
+      case ENOENT -> "there is no " + e.object();
+      case EEXIST -> e.object() + " is in the way";
+      case EACCES, EPERM -> "no permission for " + e.object();
+      case ENOSPC -> "No space left on device";
+      case EDQUOT -> "Disk quota exceeded";
+      case EROFS -> "Read-only file system";
+      case EIO -> "Input/output error";
+      default -> e.getMessage();
     };
   }
 }
