@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_BYTE;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import static java.lang.foreign.ValueLayout.JAVA_SHORT;
+import static java.nio.charset.StandardCharsets.UTF_8;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
@@ -101,6 +102,16 @@ public final class Libc {
   private static final MemorySegment LSETXATTR = find("lsetxattr");
   private static final MemorySegment LREMOVEXATTR = find("lremovexattr");
   private static final MemorySegment MALLOC_TRIM = find("malloc_trim");
+
+  /** What only a mount needs. */
+  private static final class Mounting {
+    static final MemorySegment READ = find("read");
+    static final MemorySegment WRITE = find("write");
+    static final MemorySegment MOUNT = find("mount");
+    static final MemorySegment UMOUNT2 = find("umount2");
+    static final MemorySegment ALIGNED_ALLOC = find("aligned_alloc");
+    static final MemorySegment FREE = find("free");
+  }
 
   /** Reads or writes a caller's segment. */
   private static final class Transfer {
@@ -654,6 +665,109 @@ public final class Libc {
     long name = put(s.path, path.raw(), "lremovexattr", path);
     long key = put(s.other, attribute, "lremovexattr", path);
     invoke(s, "lremovexattr", path, LREMOVEXATTR, name, key);
+  }
+
+  /** One read(2): bytes read or the negated error number, also of EINTR. */
+  static long read(int fd, MemorySegment into) {
+    Scratch s = SCRATCH.get();
+    try {
+      long n =
+          (long) Transfer.CALL.invokeExact(Mounting.READ, s.state, fd, into, into.byteSize(), 0L);
+      return n < 0 ? -s.errno() : n;
+    } catch (Throwable e) {
+      throw impossible(e);
+    }
+  }
+
+  /** One write(2): bytes written or the negated error number. */
+  static long write(int fd, MemorySegment from) {
+    Scratch s = SCRATCH.get();
+    try {
+      long n =
+          (long) Transfer.CALL.invokeExact(Mounting.WRITE, s.state, fd, from, from.byteSize(), 0L);
+      return n < 0 ? -s.errno() : n;
+    } catch (Throwable e) {
+      throw impossible(e);
+    }
+  }
+
+  /** One ioctl(2) with a struct: its result or the negated error number. */
+  static int ioctl(int fd, long request, MemorySegment argument) {
+    Scratch s = SCRATCH.get();
+    try {
+      int result = (int) call(IOCTL, s, fd, request, argument.address(), 0, 0);
+      return result < 0 ? -s.errno() : result;
+    } finally {
+      Reference.reachabilityFence(argument);
+    }
+  }
+
+  /** In {@link #mount}: set-uid bits have no effect. */
+  public static final int MS_NOSUID = 2;
+
+  /** In {@link #mount}: device nodes can't be opened. */
+  public static final int MS_NODEV = 4;
+
+  /** In {@link #unmount}: aborts what is under way, where the file system can. */
+  public static final int MNT_FORCE = 1;
+
+  /** In {@link #unmount}: takes the mount out of the tree now; it ends with its last user. */
+  public static final int MNT_DETACH = 2;
+
+  /**
+   * mount(2).
+   *
+   * @param source what /proc/mounts is to show as the device
+   * @param type of the file system
+   * @param flags MS constants
+   * @param options of the file system, separated by commas
+   */
+  public static void mount(String source, BytePath target, String type, int flags, String options)
+      throws ErrnoException {
+    Scratch s = SCRATCH.get();
+    long name = put(s.path, target.raw(), "mount", target);
+    long device = put(s.other, source.getBytes(UTF_8), "mount", target);
+    byte[] kind = type.getBytes(UTF_8);
+    byte[] data = options.getBytes(UTF_8);
+    if (kind.length + data.length + 2 > PATH_MAX) {
+      throw new ErrnoException("mount", target.toString(), Errno.EINVAL.number());
+    }
+    MemorySegment.copy(kind, 0, s.buffer, JAVA_BYTE, 0, kind.length);
+    s.buffer.set(JAVA_BYTE, kind.length, (byte) 0);
+    long at = kind.length + 1L;
+    MemorySegment.copy(data, 0, s.buffer, JAVA_BYTE, at, data.length);
+    s.buffer.set(JAVA_BYTE, at + data.length, (byte) 0);
+    long start = s.buffer.address();
+    invoke(s, "mount", target, Mounting.MOUNT, device, name, start, flags, start + at);
+  }
+
+  /**
+   * umount2(2); not of what a symbolic link at the end of the path leads to.
+   *
+   * @param flags MNT constants
+   */
+  public static void unmount(BytePath target, int flags) throws ErrnoException {
+    Scratch s = SCRATCH.get();
+    long name = put(s.path, target.raw(), "umount", target);
+    int nofollow = 8;
+    invoke(s, "umount", target, Mounting.UMOUNT2, name, flags | nofollow);
+  }
+
+  /**
+   * Native memory that begins at a page. Unlike what {@link Arena#allocate} gives it is not
+   * cleared: pages that nobody touches cost nothing where the block is a large one.
+   *
+   * @param bytes a multiple of 4096
+   */
+  @SuppressWarnings("restricted")
+  public static MemorySegment pages(Arena arena, long bytes) {
+    long address = call(Mounting.ALIGNED_ALLOC, SCRATCH.get(), 4096, bytes, 0, 0, 0);
+    if (address == 0) {
+      throw new OutOfMemoryError("no native memory for " + bytes + " bytes");
+    }
+    return MemorySegment.ofAddress(address)
+        .reinterpret(
+            bytes, arena, ignored -> call(Mounting.FREE, SCRATCH.get(), address, 0, 0, 0, 0));
   }
 
   /** Gives memory that the C library holds and nobody uses back to the kernel. */

@@ -15,8 +15,8 @@ public interface DirectorySink {
   boolean add(byte[] name, long inode, int type, long next);
 
   /**
-   * For readdir with attributes. Where true is returned and the name is not {@code .} or {@code ..},
-   * the kernel then holds one reference more to the node.
+   * For readdir with attributes. Where true is returned and the name is not {@code .} or {@code
+   * ..}, the kernel then holds one reference more to the node.
    */
   boolean add(byte[] name, Entry entry, long next);
 }

@@ -17,16 +17,16 @@ import org.lifeboat.sys.Errno;
  * <p>All methods may be called by many threads at once, in any order that the kernel's locks allow:
  * two changes in one directory never come together, lookups and readdirs do. They throw {@link
  * VfsException} and nothing else; anything else that escapes is answered with EIO and logged. Names
- * are bytes, 1 to 255 or what {@link VolumeStat#nameLength} allows, without NUL or slash. Permissions have been
- * checked by the kernel. What takes long waits in {@link Waits}.
+ * are bytes, 1 to 255 or what {@link VolumeStat#nameLength} allows, without NUL or slash.
+ * Permissions have been checked by the kernel. What takes long waits in {@link Waits}.
  *
  * <p>A method that answers ENOSYS, as some here do if they are not overridden, is often not asked
  * again by the kernel, which then does without, or says EOPNOTSUPP.
  *
  * <p><b>Take-over.</b> A server can die and another go on with its mount. Nodes then must be the
  * same as before, whatever the kernel held of them. Handles of the dead server come to the new one
- * in all methods that take one, with their node; it is the file system that makes sure that it can tell
- * them apart from its own (a generation in the upper bits) and opens the file again.
+ * in all methods that take one, with their node; it is the file system that makes sure that it can
+ * tell them apart from its own (a generation in the upper bits) and opens the file again.
  */
 public interface FileOperations {
 
@@ -64,7 +64,9 @@ public interface FileOperations {
   /** A name in a directory; a negative entry or ENOENT if there is none. */
   Entry lookup(Caller caller, long parent, byte[] name) throws VfsException;
 
-  /** The kernel gives references back. Never fails; unknown nodes are possible after a take-over. */
+  /**
+   * The kernel gives references back. Never fails; unknown nodes are possible after a take-over.
+   */
   void forget(long node, long count);
 
   ValidAttributes getattr(long node, OptionalLong handle) throws VfsException;
@@ -99,8 +101,7 @@ public interface FileOperations {
   /**
    * @param flags {@link #RENAME_NOREPLACE} or {@link #RENAME_EXCHANGE} or 0; EINVAL for others
    */
-  void rename(
-      Caller caller, long parent, byte[] name, long newParent, byte[] newName, int flags)
+  void rename(Caller caller, long parent, byte[] name, long newParent, byte[] newName, int flags)
       throws VfsException;
 
   /**
@@ -169,8 +170,8 @@ public interface FileOperations {
   /**
    * Gives entries from a cookie on, until the sink is full or there are no more.
    *
-   * @param cookie 0: from the beginning; else one that was given to a sink, of this handle or one of
-   *     a dead server
+   * @param cookie 0: from the beginning; else one that was given to a sink, of this handle or one
+   *     of a dead server
    * @param plus with attributes
    */
   void readdir(long node, long handle, long cookie, DirectorySink sink, boolean plus)
@@ -214,8 +215,9 @@ public interface FileOperations {
   }
 
   /**
-   * Takes or releases a lock; EAGAIN if another one is in the way. POSIX locks of an owner are
-   * released by {@link #flush}, flocks by {@link #release}.
+   * Takes or releases a lock; EAGAIN if another one is in the way. POSIX locks of a process are
+   * released by {@link #flush}, flocks by {@link #release}, and locks of an open file (OFD) with
+   * its handle, of which the kernel sends no word of its own.
    *
    * @param flock whether it is one of flock(2), of the whole file, which POSIX locks don't see
    */
@@ -228,7 +230,8 @@ public interface FileOperations {
    * As {@link #setlk}, but waits, without holding the calling thread: returns at once, and answers
    * then or later.
    *
-   * @return cancels: to be answered with EINTR unless it has been answered. May come from any thread
+   * @return cancels: to be answered with EINTR unless it has been answered. May come from any
+   *     thread
    */
   default Runnable setlkw(
       long node, long handle, long owner, boolean flock, Lock lock, LockReply reply)
@@ -281,6 +284,9 @@ public interface FileOperations {
     throw new VfsException(Errno.ENOSYS, "syncfs", "");
   }
 
-  /** The last call: the mount is gone. Not at a take-over. */
+  /**
+   * The last call: the mount is gone, and with it handles and references that were not given back.
+   * Not at a take-over.
+   */
   void destroy();
 }

@@ -60,8 +60,15 @@ public final class VfsException extends IOException {
 
   /** A system call on a local file failed, and the program is to get the same number. */
   public static VfsException of(ErrnoException e, String operation, String path) {
+    return of(e, operation, path, "");
+  }
+
+  /** The same, with what the reader can do. */
+  public static VfsException of(ErrnoException e, String operation, String path, String remedy) {
+    boolean same = operation.equals(e.call()) && path.equals(e.object());
+    String errno = e.errno() == Errno.OTHER ? "errno " + e.number() : e.errno().name();
     return new VfsException(
-        e.number(), "errno " + e.number(), operation, path, e.getMessage(), "", e);
+        e.number(), errno, operation, path, same ? errno : e.getMessage(), remedy, e);
   }
 
   private static int number(Errno errno) {
