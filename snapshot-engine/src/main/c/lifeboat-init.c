@@ -9,9 +9,10 @@
  *     (--inherit-fd), but not a terminal, nor a log that has grown meanwhile, so the task never holds our own;
  *   - reaping, and the task's wait status, kept until an engine has taken it;
  *   - starting children with just the descriptors that they need, on the engine's order over RUN/init.sock;
- *   - CRIU's action script (`lifeboat-hook`), because the image of a container need not have a shell.
+ *   - CRIU's action script (`lifeboat-hook`), because the image of a container need not have a shell;
+ *   - descriptors that must outlive the engine (/dev/fuse): a mount lives as long as somebody has its descriptor.
  * What it does not do. It decides nothing: not when to dump, not what an exit code means, not whether a task is run again. It
- * reads no configuration, opens no port, writes no file but its socket and its lock, holds no FUSE or userfaultfd descriptor.
+ * reads no configuration, opens no port, writes no file but its socket and its lock, and reads nothing of what it holds.
  * How it is built. One thread, one poll loop, no allocation, no blocking call: each turn tries, without blocking, everything
  * that could be ready. What may block (open, chdir, exec) is done by the forked child, which reports a failure over a
  * close-on-exec pipe; end of file there means that exec has worked. Signals are blocked and read from a signalfd: a blocked
@@ -43,7 +44,7 @@
 #include <time.h>
 #include <unistd.h>
 enum {
-    MAX_FRAME = 1 << 20, MAX_CHILDREN = 64, MAX_MISSED = 16, MAX_ORPHANS = 64, MAX_RUN_DIR = 90,
+    MAX_FRAME = 1 << 20, MAX_CHILDREN = 64, MAX_HELD = 1024, MAX_MISSED = 16, MAX_ORPHANS = 64, MAX_RUN_DIR = 90,
     PAGE_FD = 9, TASK_OUT_FD = 10, TASK_ERR_FD = 11, /* in a spawned child; in init the same, PAGE_FD being a placeholder */
     FLUSH_MS = 10000, BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, BACKOFF_RESET_MS = 60000,
     HOOK_RETRY_MS = 100, HOOK_LIMIT_MS = 30000, EXIT_BUSY = 2, EXIT_USAGE = 2, EXIT_CANNOT = 125
@@ -58,10 +59,9 @@ struct stream { /* one direction of the task's output: pipe -> buffer -> our own
 };
 static struct stream out = {.name = "stdout", .task_end = TASK_OUT_FD, .out = STDOUT_FILENO};
 static struct stream err = {.name = "stderr", .task_end = TASK_ERR_FD, .out = STDERR_FILENO};
-static char text[8192]; /* of the message at hand */
+static char text[1 << 17]; /* of the message at hand */
 static long long now_ms(void) {
-    struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+    struct timespec t; clock_gettime(CLOCK_MONOTONIC, &t); return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 /* Writes what can be written without blocking; -1 and EAGAIN when that is nothing. */
 static ssize_t put(const struct stream *s, const char *bytes, size_t n) {
@@ -92,8 +92,7 @@ static int ask_engine(const char *path, const unsigned char *frame, size_t lengt
                 send(fd, frame, length, MSG_NOSIGNAL) == (ssize_t)length; /* no handlers, so never interrupted */
     for (ssize_t n = 1; sent && n > 0 && got < sizeof reply - 1 && (got < 4 || got < 4 + (size_t)get32(reply));)
         if ((n = recv(fd, reply + got, sizeof reply - 1 - got, 0)) > 0) got += (size_t)n;
-    reply[got] = 0;
-    if (fd >= 0) close(fd);
+    if (reply[got] = 0, fd >= 0) close(fd);
     if (got < 4 + sizeof "done" || got != 4 + (size_t)get32(reply) || memcmp(reply + 4, "done", sizeof "done")) return -1;
     return number((char *)reply + 4 + sizeof "done", 0, 255, &code) ? (int)code : -1;
 }
@@ -214,8 +213,7 @@ static void flush_begin(struct flush *f, long long deadline) {
 static int flush_result(struct flush *f) { /* told once: 1 emptied, -1 timed out; else 0 */
     bool emptied = out.empty != f->out_empty && err.empty != f->err_empty;
     if (!f->deadline || (!emptied && now_ms() < f->deadline)) return 0;
-    f->deadline = 0;
-    return emptied ? 1 : -1;
+    return f->deadline = 0, emptied ? 1 : -1;
 }
 
 /* ---- Children ---- */
@@ -226,18 +224,18 @@ static struct child {
     int report, status; /* report: of its start, a struct failure, or end of file once exec has worked; then -1 */
 } children[MAX_CHILDREN];
 #define EACH_CHILD(c) (struct child *c = children; c < children + MAX_CHILDREN; c++)
-static pid_t task_pid, engine_pid; static int task_status, ordered_code;
+static pid_t task_pid, engine_pid, peer /* of the connection */; static int task_status, ordered_code;
 static bool engine_exec_failed, ever_spawned, stdin_closed, engine_tidies; /* it ends by itself after `exit` */
 static long long engine_started, engine_restart_at, backoff = BACKOFF_MIN_MS;
 static char stdin_path[PATH_MAX], socket_path[PATH_MAX + 16], **engine_argv;
 static char *field[MAX_FRAME + 2]; /* of the request at hand, NULL after the last */
 static struct orphan { pid_t pid; int status; } orphans[MAX_ORPHANS]; /* the last ones: a task may end before its `adopt` */
+static struct { char name[64]; int fd; } held[MAX_HELD]; static int holding;
 static unsigned orphan_count, missed_count, missed[MAX_MISSED]; /* missed: signals that came while no engine listened */
 static _Noreturn void finish(int code) {
     do kill(-1, SIGKILL); /* we are PID 1: that is every other process of the namespace */
     while (waitpid(-1, NULL, __WALL) > 0 || errno != ECHILD);
-    pump(&out), pump(&err), unlink(socket_path);
-    exit(code);
+    pump(&out), pump(&err), unlink(socket_path), exit(code);
 }
 static struct child *find(enum kind kind, pid_t pid, const char *id) {
     for EACH_CHILD(c) if (c->kind == kind && (!pid || c->pid == pid) && (!id || !strcmp(c->id, id))) return c;
@@ -294,19 +292,16 @@ static _Noreturn void run_child(enum kind kind, char **argv, long long extra, in
         if (chdir(field[2]) != 0) fail(report, "chdir", field[2]);
         environ = field + 3; /* execvp looks for PATH here */
     }
-    execvp(argv[0], argv);
-    fail(report, "exec", argv[0]);
+    execvp(argv[0], argv), fail(report, "exec", argv[0]);
 }
 /* NULL and errno if there is no child. What happens between its fork and its exec is told later, by start_result. */
 static struct child *launch(enum kind kind, char **argv, long long extra, const struct requester *by) {
-    struct child *c = find(NOBODY, 0, NULL);
-    int report[2], error = EAGAIN;
+    struct child *c = find(NOBODY, 0, NULL); int report[2], error = EAGAIN;
     if (!c) return errno = error, NULL;
     if (pipe2(report, O_CLOEXEC | O_NONBLOCK) != 0) return NULL;
     pid_t pid = fork();
     if (pid == 0) run_child(kind, argv, extra, report[1]);
-    error = errno;
-    close(report[1]);
+    error = errno, close(report[1]);
     if (pid < 0) return close(report[0]), errno = error, NULL;
     *c = (struct child){.kind = kind, .pid = pid, .report = report[0], .by = *by};
     return c;
@@ -319,8 +314,7 @@ static void start_result(struct child *c) {
     if (n != sizeof f) {
         if (c->kind == TASK || c->kind == SPAWNED) OK(&c->by, "%s\n%d", c->by.seq, c->pid);
     } else if (c->kind == ENGINE) {
-        engine_exec_failed = true;
-        complain("cannot start the engine: %s", f.text);
+        engine_exec_failed = true, complain("cannot start the engine: %s", f.text);
     } else if (c->by.generation == generation) { /* else nobody waits for the answer: it counts as run, and as ended */
         reply_err(&c->by, f.error, f.text);
         if (c->kind == TASK) task_state = NONE, task_pid = 0;
@@ -328,8 +322,7 @@ static void start_result(struct child *c) {
     }
 }
 static bool write_last_pid(long long n) {
-    int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC);
-    bool done = fd >= 0 && dprintf(fd, "%lld", n) > 0;
+    int fd = open("/proc/sys/kernel/ns_last_pid", O_WRONLY | O_CLOEXEC); bool done = fd >= 0 && dprintf(fd, "%lld", n) > 0;
     return (void)(fd >= 0 && close(fd)), done;
 }
 static void start_engine(void) {
@@ -355,8 +348,7 @@ static void task_runs(pid_t pid) { task_pid = pid, task_state = RUNNING, task_st
 static void task_ended(int status) { task_status = status, flush_begin(&task_flush, LLONG_MAX); } /* RUNNING until it is out */
 static void restored(int status) { /* CRIU has ended: what it made is the task, or never was */
     struct child *task = find(TASK, 0, NULL);
-    *restoring = 0;
-    if (!status) return;
+    if (*restoring = 0, !status) return;
     if (task) task->kind = NOBODY;
     task_state = NONE, task_pid = 0, task_flush.deadline = 0, discarding = true;
     send_signal(&(struct requester){.generation = generation - 1}, -1, SIGKILL); /* nobody waits for an answer */
@@ -383,13 +375,14 @@ static void reap(void) {
 /* ---- The engine's requests ---- */
 static void hello(const struct requester *r) {
     static const char *const state[] = {"none", "running", "ended"};
-    char list[MAX_CHILDREN * (sizeof children->id + 12)] = "";
-    struct stat o, e; int spawned = 0, at = 0;
-    fstat(out.in, &o), fstat(err.in, &e);
+    char list[MAX_CHILDREN * (sizeof children->id + 12)] = "", keep[MAX_HELD * (sizeof held->name + 12)] = "";
+    struct stat o, e; int spawned = 0, at = 0; fstat(out.in, &o), fstat(err.in, &e);
     for EACH_CHILD(c)
         if (c->kind == SPAWNED && ++spawned) at += snprintf(list + at, sizeof list - (size_t)at, "\n%s\n%d", c->id, c->pid);
-    OK(r, "%s\n%s\n%d\n%d\n%lu\n%lu\n%d\n%d%s", r->seq, *restoring ? "restoring" : state[task_state], task_pid,
-        task_state == ENDED ? task_status : 0, (unsigned long)o.st_ino, (unsigned long)e.st_ino, outer_pid, spawned, list);
+    for (int i = 0, end = 0; i < holding; i++) end += sprintf(keep + end, "\n%s\n%d", held[i].name, held[i].fd);
+    OK(r, "%s\n%s\n%d\n%d\n%lu\n%lu\n%d\n%d%s\n%d%s", r->seq, *restoring ? "restoring" : state[task_state], task_pid,
+        task_state == ENDED ? task_status : 0, (unsigned long)o.st_ino, (unsigned long)e.st_ino, outer_pid,
+        spawned, list, holding, keep);
     greeted = conn >= 0;
     for EACH_CHILD(c) if (c->kind == EXITED && greeted) say("exited\n%s\n%d", c->id, c->status), c->kind = NOBODY;
     if (task_state == ENDED) say("taskexit\n%d\n%d", task_pid, task_status);
@@ -419,6 +412,18 @@ static void spawn(const struct requester *r) {
     }
     if (page >= 0) close(page);
 }
+/* Takes a descriptor of the peer into our keeping (-1: lets go of it); the next engine takes it back likewise, by pidfd_getfd(2). */
+static void hold(const struct requester *r, const char *name, int theirs) {
+    int at = 0, fd = -1, of = (int)syscall(SYS_pidfd_open, peer, 0);
+    if (theirs >= 0 && of >= 0) fd = (int)syscall(SYS_pidfd_getfd, of, theirs, 0); /* close-on-exec */
+    int error = errno; if (of >= 0) close(of);
+    while (at < holding && strcmp(held[at].name, name)) at++;
+    if (theirs >= 0 && fd < 0) return reply_err(r, error, NULL);
+    if (fd >= 0 && at == MAX_HELD) return close(fd), reply_err(r, EMFILE, NULL);
+    if (at < holding) close(held[at].fd), held[at] = held[--holding];
+    if (fd >= 0) held[holding].fd = fd, strcpy(held[holding++].name, name);
+    OK(r, "%s\n%d", r->seq, fd);
+}
 static void send_signal(const struct requester *r, pid_t pid, int signal) {
     DIR *proc = pid == -1 ? opendir("/proc") : NULL; /* not kill(-1): that would hit the engine and its helpers */
     int error = pid == -1 ? ESRCH : EPERM;
@@ -429,8 +434,7 @@ static void send_signal(const struct requester *r, pid_t pid, int signal) {
         if ((!engine_pid || getpgid((pid_t)p) != engine_pid) && kill((pid_t)p, signal) == 0) error = 0;
     }
     if (proc) closedir(proc);
-    if (error) reply_err(r, error, NULL);
-    else OK(r, "%s", r->seq);
+    if (error) reply_err(r, error, NULL); else OK(r, "%s", r->seq);
 }
 static void adopt(const struct requester *r, pid_t pid, const char *by) { /* by: the CRIU that still restores it, or "" */
     siginfo_t info; struct child *c = find(NOBODY, 0, NULL); const struct orphan *dead = NULL, *o;
@@ -447,14 +451,12 @@ static void adopt(const struct requester *r, pid_t pid, const char *by) { /* by:
         if (alive) *c = (struct child){.kind = TASK, .pid = pid, .report = -1};
         else task_ended(dead->status);
     }
-    strcpy(restoring, by);
-    OK(r, "%s", r->seq);
+    strcpy(restoring, by); OK(r, "%s", r->seq);
 }
 static bool request(long fields) { /* false if it makes no sense */
     struct requester r = {.generation = generation}; const char *verb = field[0]; long long a, b;
     if (fields < 2 || strlen(field[1]) >= sizeof r.seq || !number(field[1], 0, LLONG_MAX, &a)) return false;
-    strcpy(r.seq, field[1]);
-    if (!strcmp(verb, "hello")) return hello(&r), true;
+    if (strcpy(r.seq, field[1]), !strcmp(verb, "hello")) return hello(&r), true;
     if (!strcmp(verb, "task") && fields > 4 && number(field[3], 0, fields - 5, &a) && *field[4 + a])
         return start_task(&r, (size_t)a), true;
     if (!strcmp(verb, "spawn") && fields > 5 && *field[2] && strlen(field[2]) < sizeof children->id && *field[5])
@@ -463,6 +465,8 @@ static bool request(long fields) { /* false if it makes no sense */
         return send_signal(&r, (pid_t)a, (int)b), true;
     if (!strcmp(verb, "adopt") && fields > 2 && number(field[2], 2, INT_MAX, &a))
         return adopt(&r, (pid_t)a, fields > 3 ? field[3] : ""), true;
+    if (!strcmp(verb, "hold") && fields > 3 && strlen(field[2]) < sizeof held->name && number(field[3], -1, INT_MAX, &a))
+        return hold(&r, field[2], (int)a), true;
     if (!strcmp(verb, "drain") && drain.deadline && drain.by.generation == generation)
         return reply_err(&r, EBUSY, "a drain is under way"), true;
     if (!strcmp(verb, "drain")) return drain.by = r, flush_begin(&drain, now_ms() + FLUSH_MS), true;
@@ -498,12 +502,11 @@ static void read_requests(void) {
 
 /* ---- The loop ---- */
 static void take_connection(void) {
-    struct ucred who; socklen_t size = sizeof who;
-    int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    struct ucred who; socklen_t size = sizeof who; int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
     if (fd < 0) return;
     bool trusted = getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size) == 0 && (who.uid == 0 || who.uid == geteuid());
     if (!trusted) complain("a connection of user %u is refused", who.uid), close(fd);
-    else hang_up(NULL), conn = fd, ever_connected = true; /* a new engine replaces the old one */
+    else hang_up(NULL), conn = fd, peer = who.pid, ever_connected = true; /* a new engine replaces the old one */
 }
 static void take_signals(int fd) {
     for (struct signalfd_siginfo info; read(fd, &info, sizeof info) == sizeof info;) {
@@ -564,8 +567,7 @@ static int open_run_dir(const char *dir) { /* takes the lock for life; the liste
         DIE(EXIT_BUSY, "another lifeboat run of this store is running on this host (%s is locked)", path);
     snprintf(socket_path, sizeof socket_path, "%s/init.sock", dir);
     unlink(socket_path); /* of a killed predecessor: we hold the lock */
-    int fd = unix_socket(socket_path, SOCK_NONBLOCK, &address);
-    mode_t mask = umask(0177);
+    int fd = unix_socket(socket_path, SOCK_NONBLOCK, &address); mode_t mask = umask(0177);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof address) != 0 || listen(fd, 8) != 0)
         DIE(EXIT_CANNOT, "cannot listen on %s: %m", socket_path);
     return umask(mask), fd;
@@ -584,8 +586,7 @@ int main(int argc, char **argv) {
     for (int fd; (fd = open("/dev/null", O_RDWR)) >= 0 && (fd <= STDERR_FILENO || close(fd) != 0);) continue;
     close_range(3, ~0U, 0); /* whatever our caller left open */
     if (readlink("/proc/self/fd/0", stdin_path, sizeof stdin_path - 1) < 0) *stdin_path = 0;
-    sigemptyset(&set);
-    for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) sigaddset(&set, taken[i]);
+    sigemptyset(&set); for (size_t i = 0; i < sizeof taken / sizeof *taken; i++) sigaddset(&set, taken[i]);
     if (sigaction(SIGHUP, NULL, &hup) == 0 && hup.sa_handler == SIG_IGN) sigdelset(&set, SIGHUP); /* nohup stays nohup */
     signal(SIGCHLD, SIG_DFL), signal(SIGPIPE, SIG_IGN);
     sigprocmask(SIG_SETMASK, &set, NULL);

@@ -330,7 +330,7 @@ class Task(InitTest):
     def test_hello_before_during_and_after(self):
         run, c = self.started()
         self.assertEqual(c.state[:4], ["ok", "none", "0", "0"])
-        self.assertEqual(c.state[7:], ["0"])
+        self.assertEqual(c.state[7:], ["0", "0"])
         ok, pid = c.task("sh", "-c", "stat -L -c %i /proc/self/fd/1 /proc/self/fd/2; kill -STOP $$; exit 7")
         self.assertEqual(c.ask("hello")[:4], ["ok", "running", pid, "0"])
         wait_for(lambda: run.text(run.out).count("\n") == 2, "the inode numbers")
@@ -686,7 +686,7 @@ class Spawn(InitTest):
         self.assertEqual(c.ask("spawn", "a", run.home + "/full.sock", "-", "true")[:2], ["err", str(errno.EAGAIN)])
         pid = c.ask("spawn", "a", "-", "-", "sleep", "1000")[1]
         self.assertEqual(c.ask("spawn", "a", "-", "-", "true")[:2], ["err", str(errno.EEXIST)])
-        self.assertEqual(c.ask("hello")[7:], ["1", "a", pid])
+        self.assertEqual(c.ask("hello")[7:], ["1", "a", pid, "0"])
         for i in range(100):
             got = c.ask("spawn", "many%d" % i, "-", "-", "sleep", "1000")
             if got[0] == "err":
@@ -705,7 +705,7 @@ class Spawn(InitTest):
             pass
         wait_for(lambda: len(children_of(run.inner())) == 1, "the end of the child")
         again.ask("lastpid", 5000)
-        self.assertEqual(again.ask("hello")[7:], ["0"])
+        self.assertEqual(again.ask("hello")[7:], ["0", "0"])
         self.assertEqual(again.event("exited"), ["one", str(5 << 8)])
         self.assertEqual(first[0], "ok")
         self.assertEqual(run.exit(0), 0)
@@ -899,6 +899,87 @@ class Requests(InitTest):
         self.assertEqual(run.exit(0), 0)
 
 
+class Hold(InitTest):
+    """Descriptors that outlive the engine. It must be in the namespace to have a process id there: `as_engine` runs in it."""
+
+    ENGINE = """
+import ctypes, os, sys
+sys.path.insert(0, %(tests)r)
+os.environ.setdefault("LIFEBOAT_INIT", "none")
+from harness import Connection
+libc = ctypes.CDLL(None, use_errno=True)
+def take(fd):
+    of = libc.syscall(434, 1, 0)
+    got = libc.syscall(438, of, int(fd), 0)
+    assert got >= 0, os.strerror(ctypes.get_errno())
+    return got
+c = Connection(%(socket)r)
+hello = c.ask("hello")
+spawned = int(hello[7])
+names = hello[9 + 2 * spawned :]
+held = dict(zip(names[::2], names[1::2]))
+assert len(held) == int(hello[8 + 2 * spawned])
+"""
+
+    def as_engine(self, run, script):
+        file = run.home + "/as_engine.py"
+        with open(file, "w") as f:
+            f.write(self.ENGINE % {"tests": os.path.dirname(os.path.abspath(__file__)), "socket": run.run + "/init.sock"} + script)
+        return run.inside("%s -B %s" % (sys.executable, file)).split()
+
+    def test_the_next_engine_takes_it_back(self):
+        run, c = self.started()
+        file = run.home + "/kept"
+        self.assertEqual(self.as_engine(run, "f = open(%r, 'w+'); f.write('one'); f.flush(); print(c.ask('hold', 'a', f.fileno())[0])" % file), ["ok"])
+        os.unlink(file)
+        self.assertEqual(self.as_engine(run, "f = os.fdopen(take(held['a']), 'r+'); f.write('two'); f.seek(0); print(f.read())"), ["onetwo"])
+        run.connect()
+        self.assertEqual(run.exit(0), 0)
+
+    def test_a_name_is_held_once_until_it_is_let_go(self):
+        run, c = self.started()
+        script = """
+r, w = os.pipe()
+first = c.ask("hold", "a", w)
+second = c.ask("hold", "a", r)
+other = c.ask("hold", "b", w)
+os.close(r), os.close(w)
+print(first[0], second[0], other[0], len(set(os.listdir("/proc/1/fd"))))
+"""
+        before = int(self.as_engine(run, "print(len(os.listdir('/proc/1/fd')))")[0])
+        self.assertEqual(self.as_engine(run, script), ["ok", "ok", "ok", str(before + 2)])
+        kinds = "print(*(name + os.readlink('/proc/1/fd/' + fd).split(':')[0] for name, fd in sorted(held.items())))"
+        self.assertEqual(self.as_engine(run, kinds), ["apipe", "bpipe"])
+        self.assertEqual(self.as_engine(run, "print(*(c.ask('hold', n, -1)[0] for n in 'abx'), len(os.listdir('/proc/1/fd')))"),
+                         ["ok", "ok", "ok", str(before)])
+        self.assertEqual(self.as_engine(run, "print(held)"), ["{}"])
+        run.connect()
+        self.assertEqual(run.exit(0), 0)
+
+    def test_what_cannot_be_held(self):
+        run, c = self.started()
+        errors = self.as_engine(run, "print(*c.ask('hold', 'a', 987)[:2]); print(len(c.ask('hello')) - 9)")
+        self.assertEqual(errors, ["err", str(errno.EBADF), "0"])
+        self.assertEqual(self.as_engine(run, """
+fd = os.open("/dev/null", os.O_RDONLY)
+answers = [c.ask("hold", str(n), fd)[:2] for n in range(1025)]
+print(sum(a[0] == "ok" for a in answers), *answers[-1])
+print(c.ask("hold", "7", fd)[0], len(c.ask("hello")) - 9)
+"""), ["1024", "err", str(errno.EMFILE), "ok", "2048"])
+        outside = run.connect()  # a process that has no id in there
+        self.assertEqual(outside.ask("hold", "a", 0)[0], "err")
+        self.assertEqual(run.exit(0), 0)
+
+    def test_no_child_gets_it(self):
+        run, c = self.started()
+        self.as_engine(run, "c.ask('hold', 'a', os.open('/dev/zero', os.O_RDONLY))")
+        c = run.connect()
+        self.assertEqual(c.task("sh", "-c", "ls -l /proc/self/fd")[0], "ok")
+        self.assertEqual(c.event("taskexit")[1], "0")
+        self.assertNotIn("zero", run.text(run.out))
+        self.assertEqual(run.exit(0), 0)
+
+
 class Restart(InitTest):
     def test_a_dead_engine_is_started_again_while_the_task_runs(self):
         run, c = self.started()
@@ -993,7 +1074,7 @@ class Restart(InitTest):
         run.order("kill 9")
         run.engines(2)
         c = run.connect()
-        self.assertEqual(c.state[7:], ["1", "restore", child])
+        self.assertEqual(c.state[7:], ["1", "restore", child, "0"])
         c.ask("signal", child, 9)
         self.assertEqual(c.event("exited"), ["restore", "9"])
         run.order("exit 8")  # nothing runs any more

@@ -43,7 +43,7 @@ final class StandInInit implements AutoCloseable {
           request = Frames.read(connection)) {
         List<String> reply = new ArrayList<>(List.of("ok", request.get(1)));
         switch (request.getFirst()) {
-          case "hello" -> reply.addAll(List.of("none", "0", "0", "1", "2", "1", "0"));
+          case "hello" -> reply.addAll(List.of("none", "0", "0", "1", "2", "1", "0", "0"));
           case "lastpid" -> reply.add("write");
           case "task" -> {
             started = true;

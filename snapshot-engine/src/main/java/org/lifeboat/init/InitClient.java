@@ -92,11 +92,8 @@ public final class InitClient implements AutoCloseable {
   }
 
   private static State state(List<String> reply) {
-    int children = Integer.parseInt(reply.get(6));
-    Map<String, Long> spawned = new HashMap<>();
-    for (int i = 0; i < children; i++) {
-      spawned.put(reply.get(7 + 2 * i), Long.parseLong(reply.get(8 + 2 * i)));
-    }
+    Map<String, Long> spawned = pairs(reply, 6);
+    Map<String, Long> held = pairs(reply, 7 + 2 * spawned.size());
     return new State(
         TaskState.valueOf(reply.get(0).toUpperCase(java.util.Locale.ROOT)),
         Long.parseLong(reply.get(1)),
@@ -104,7 +101,17 @@ public final class InitClient implements AutoCloseable {
         Long.parseLong(reply.get(3)),
         Long.parseLong(reply.get(4)),
         Long.parseLong(reply.get(5)),
-        Map.copyOf(spawned));
+        spawned,
+        held);
+  }
+
+  /** A number of pairs, and the pairs. */
+  private static Map<String, Long> pairs(List<String> reply, int at) {
+    Map<String, Long> pairs = new HashMap<>();
+    for (int i = Integer.parseInt(reply.get(at)); i > 0; i--) {
+      pairs.put(reply.get(at + 2 * i - 1), Long.parseLong(reply.get(at + 2 * i)));
+    }
+    return Map.copyOf(pairs);
   }
 
   /**
@@ -164,6 +171,22 @@ public final class InitClient implements AutoCloseable {
    */
   public void adopt(long pid, String spawnId) throws InitException {
     call("adopt", List.of(Long.toString(pid), spawnId));
+  }
+
+  /**
+   * Has init keep a descriptor of this process beyond its life, in place of what it keeps of that
+   * name. The next engine finds it in {@link State#held} and takes it back with pidfd_getfd(2).
+   *
+   * @param name 1 to 63 bytes
+   * @param descriptor an open one of this process; at most 1024 are kept
+   */
+  public void hold(String name, int descriptor) throws InitException {
+    call("hold", List.of(name, Integer.toString(descriptor)));
+  }
+
+  /** Has init close what it keeps of that name; that there is none is fine. */
+  public void letGo(String name) throws InitException {
+    call("hold", List.of(name, "-1"));
   }
 
   /** Writes out what stands in the task's pipes; returns the bytes. */
@@ -317,6 +340,7 @@ public final class InitClient implements AutoCloseable {
    * @param stdoutInode the inode of the pipe that is the task's stdout
    * @param outerPid the PID of the process outside the namespace, for messages
    * @param spawned the programs that an earlier engine started and that still run
+   * @param held the descriptors that {@link #hold} gave it, as their numbers in init
    */
   public record State(
       TaskState task,
@@ -325,5 +349,6 @@ public final class InitClient implements AutoCloseable {
       long stdoutInode,
       long stderrInode,
       long outerPid,
-      Map<String, Long> spawned) {}
+      Map<String, Long> spawned,
+      Map<String, Long> held) {}
 }
