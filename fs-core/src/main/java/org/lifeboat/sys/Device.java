@@ -32,6 +32,20 @@ public final class Device implements AutoCloseable {
     return new Device(fd, path);
   }
 
+  /**
+   * A duplicate of what another process has open, which lives on when that process ends
+   * (pidfd_getfd(2), Linux 5.6).
+   *
+   * @param pid as this process sees it
+   * @param descriptor its number there
+   * @param path for messages
+   * @throws ErrnoException EPERM without the right to trace that process (CAP_SYS_PTRACE), EBADF if
+   *     it has no such descriptor, ESRCH if there is no such process
+   */
+  public static Device of(long pid, int descriptor, BytePath path) throws ErrnoException {
+    return new Device(Libc.duplicate(pid, descriptor, path), path);
+  }
+
   public int fd() {
     return fd;
   }

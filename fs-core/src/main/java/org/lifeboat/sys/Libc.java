@@ -111,6 +111,10 @@ public final class Libc {
     static final MemorySegment UMOUNT2 = find("umount2");
     static final MemorySegment ALIGNED_ALLOC = find("aligned_alloc");
     static final MemorySegment FREE = find("free");
+    // pidfd_open and pidfd_getfd, for which glibc has functions only since 2.36
+    static final MemorySegment SYSCALL = find("syscall");
+    static final long PIDFD_OPEN = 434;
+    static final long PIDFD_GETFD = 438;
   }
 
   /** Reads or writes a caller's segment. */
@@ -688,6 +692,26 @@ public final class Libc {
       return n < 0 ? -s.errno() : n;
     } catch (Throwable e) {
       throw impossible(e);
+    }
+  }
+
+  /** A duplicate, close-on-exec, of another process's descriptor; for messages it has a path. */
+  static int duplicate(long pid, int theirs, BytePath path) throws ErrnoException {
+    Scratch s = SCRATCH.get();
+    int process =
+        invoke(s, "pidfd_open " + pid, path, Mounting.SYSCALL, Mounting.PIDFD_OPEN, pid, 0);
+    try {
+      return invoke(
+          s,
+          "pidfd_getfd " + theirs,
+          path,
+          Mounting.SYSCALL,
+          Mounting.PIDFD_GETFD,
+          process,
+          theirs,
+          0);
+    } finally {
+      close(process, path);
     }
   }
 
