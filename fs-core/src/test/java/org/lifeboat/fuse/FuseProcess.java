@@ -68,9 +68,19 @@ final class FuseProcess {
             passthrough ? Set.of(Capability.PASSTHROUGH) : Set.of(),
             generation);
     operations.mode = passthrough ? Opened.Mode.PASSTHROUGH : Opened.Mode.KEEP_CACHE;
+    Thread.ofPlatform()
+        .daemon()
+        .start(
+            () -> {
+              while (true) {
+                operations.arrivals.acquireUninterruptibly();
+                System.out.println("arrived");
+              }
+            });
     if (arguments[0].equals("mount")) {
       server.mount(held, mountPoint, "test", operations, Optional.of(record));
     } else {
+      operations.permits.release(1000); // the first server never gets to the end of a slow read
       server.takeOver(held, record, operations);
     }
     System.out.println("serving " + ProcessHandle.current().pid());

@@ -361,18 +361,36 @@ class FuseServerTest {
     throw new AssertionError("no line begins with " + begin + ":\n" + others);
   }
 
-  /** The shell holds the descriptor; servers come and are killed while programs use the mount. */
-  @ParameterizedTest
-  @ValueSource(strings = {"passthrough", "plain"})
-  void aServerIsKilledAndNobodyNotices(String how) throws Exception {
+  /** A shell that holds the descriptor, and starts another server whenever one is killed. */
+  private Process startServers(String how) throws IOException {
     String java =
         String.join(
             " ",
             FuseProcess.java(FuseProcess.class).stream().map(word -> "'" + word + "'").toList());
     String script =
-        "exec 9<>/dev/fuse; generation=1; mode=mount; while :; do %s $mode 9 '%s' '%s' '%s' $generation %s && exit 0; generation=$((generation+1)); mode=takeOver; done"
+        """
+        exec 9<>/dev/fuse
+        generation=1
+        how=mount
+        until %s $how 9 '%s' '%s' '%s' $generation %s; do
+          generation=$((generation + 1))
+          how=takeOver
+        done
+        """
             .formatted(java, backing, mountPoint, temp.resolve("record"), how);
-    Process holder = start("bash", "-c", script);
+    return start("bash", "-c", script);
+  }
+
+  private static void kill(String serving) {
+    long pid = Long.parseLong(serving.substring("serving ".length()));
+    ProcessHandle.of(pid).orElseThrow().destroyForcibly();
+  }
+
+  /** The shell holds the descriptor; servers come and are killed while programs use the mount. */
+  @ParameterizedTest
+  @ValueSource(strings = {"passthrough", "plain"})
+  void aServerIsKilledAndNobodyNotices(String how) throws Exception {
+    Process holder = startServers(how);
     try (BufferedReader says = holder.inputReader()) {
       String serving = next(says, "serving ");
       List<Process> loads = new ArrayList<>();
@@ -390,8 +408,7 @@ class FuseServerTest {
           String line = each.readLine();
           assertTrue(line != null && line.startsWith("rounds "), line);
         }
-        long pid = Long.parseLong(serving.substring("serving ".length()));
-        ProcessHandle.of(pid).orElseThrow().destroyForcibly();
+        kill(serving);
         serving = next(says, "serving ");
       }
       for (int i = 0; i < loads.size(); i++) {
@@ -403,6 +420,25 @@ class FuseServerTest {
         }
         assertEquals(0, loads.get(i).waitFor(), last);
       }
+      run(0, "umount", mountPoint.toString());
+      assertEquals("ended " + NOTHING, next(says, "ended "));
+      assertEquals(0, holder.waitFor());
+    }
+  }
+
+  /** What the dead server had read and not answered is asked of the next one. */
+  @Test
+  void aRequestThatWasReadIsSentAgain() throws Exception {
+    Files.writeString(backing.resolve("slow"), "slowly");
+    Process holder = startServers("plain");
+    try (BufferedReader says = holder.inputReader()) {
+      String first = next(says, "serving ");
+      Process cat = start("cat", mountPoint.resolve("slow").toString());
+      next(says, "arrived");
+      kill(first);
+      next(says, "arrived");
+      assertEquals("slowly", new String(cat.getInputStream().readAllBytes(), UTF_8));
+      assertEquals(0, cat.waitFor());
       run(0, "umount", mountPoint.toString());
       assertEquals("ended " + NOTHING, next(says, "ended "));
       assertEquals(0, holder.waitFor());
