@@ -46,9 +46,9 @@ import org.slf4j.LoggerFactory;
  * where a shared mapping makes a DIRECT handle a CACHED one without anybody being told. A mapping
  * keeps its handle from being released, so counting handles is enough.
  *
- * <p>Pages of a file that was written while it was passed through are stale, and the kernel does
- * not drop them. So KEEP_CACHE is granted only to a file that is open through its page cache; the
- * first such open drops the pages.
+ * <p>Pages can't be stale after a file was written while it was passed through: the kernel drops
+ * them at any open without KEEP_CACHE, which one as PASSTHROUGH never has, and gets none until its
+ * release.
  *
  * <p>Where passthrough was not agreed on nothing is kept and everything is granted as asked.
  * Thread-safe; a node's opens exclude each other.
@@ -243,7 +243,12 @@ final class BackingFiles {
       remember(id, node, opened, AS_DIRECT);
       return new Grant(extra | direct, 0);
     }
-    boolean keep = opened.mode() != Opened.Mode.CACHED && node.opens[AS_CACHED] > 0;
+    boolean keep =
+        switch (opened.mode()) {
+          case KEEP_CACHE -> true;
+          case PASSTHROUGH -> node.opens[AS_CACHED] > 0; // whose pages are good
+          case CACHED, DIRECT -> false;
+        };
     remember(id, node, opened, AS_CACHED);
     return new Grant(extra | (keep ? KEEP_CACHE : 0), 0);
   }

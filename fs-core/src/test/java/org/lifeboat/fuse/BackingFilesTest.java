@@ -99,7 +99,7 @@ class BackingFilesTest {
     assertEquals(Set.of(1), registry.open);
     files.released(2);
     assertEquals(Set.of(), registry.open);
-    assertEquals(0, files.opened(7, Opened.file(3, Opened.Mode.KEEP_CACHE)).flags());
+    assertEquals(2, files.opened(7, Opened.file(3, Opened.Mode.KEEP_CACHE)).flags());
     assertEquals(2, files.opened(7, Opened.file(4, Opened.Mode.KEEP_CACHE)).flags());
     assertEquals(0, files.opened(7, Opened.file(5, Opened.Mode.CACHED)).flags());
     assertEquals(2, files.opened(7, through(6)).flags(), "through the page cache, as the others");

@@ -372,7 +372,7 @@ class DispatcherTest {
     init();
     ByteBuffer opened = serve(new RequestBytes(Opcode.OPEN, 5).u32(2, 1));
     assertEquals(0x1234, opened.getLong(16));
-    assertEquals(0, opened.getInt(24), "the first open drops the pages");
+    assertEquals(2, opened.getInt(24));
     assertCall("open(" + ME + ",5,2,true)");
     ByteBuffer created =
         serve(new RequestBytes(Opcode.CREATE, 1).u32(0102, 0100666, 022, 0).text("c"));

@@ -273,25 +273,36 @@ class FuseServerTest {
     unmount();
   }
 
-  /** What a passed-through handle writes does not reach the pages of an earlier cached one. */
+  /** The kernel drops a file's pages when it is opened to be passed through. */
   @Test
   void noStalePagesAfterPassthrough() throws Exception {
     mount(Opened.Mode.PASSTHROUGH, Capability.PASSTHROUGH);
     Files.write(mountPoint.resolve("f"), new byte[10_000]);
+    awaitReleases();
     for (int i = 0; i < 3; i++) {
       try (FileChannel cached = open(Opened.Mode.KEEP_CACHE, "f")) {
         cached.read(ByteBuffer.allocate(10_000), 0);
       }
+      awaitReleases();
       try (FileChannel through = open(Opened.Mode.PASSTHROUGH, "f")) {
         through.write(ByteBuffer.wrap(new byte[] {(byte) (i + 1)}), 7000);
       }
+      awaitReleases();
       try (FileChannel cached = open(Opened.Mode.KEEP_CACHE, "f")) {
         ByteBuffer back = ByteBuffer.allocate(1);
         cached.read(back, 7000);
         assertEquals(i + 1, back.get(0));
       }
+      awaitReleases();
     }
     unmount();
+  }
+
+  /** The kernel asks for them after close() has returned. */
+  private void awaitReleases() {
+    while (server.gauges().openFiles() != 0) {
+      Thread.onSpinWait();
+    }
   }
 
   @Test
