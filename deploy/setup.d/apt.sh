@@ -40,6 +40,7 @@ want_build_packages() {
 want_test_packages() {
   want valgrind iperf3 sqlite3 redis-tools samtools shellcheck
   want rclone zstd python3-numpy # what perf/ measures and compares with
+  want xfsprogs btrfs-progs # the cache seals by shared blocks where the file system has them
 }
 
 install_wanted() {

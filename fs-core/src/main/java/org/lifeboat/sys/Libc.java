@@ -803,4 +803,22 @@ public final class Libc {
   public static int geteuid() {
     return (int) call(GETEUID, SCRATCH.get(), 0, 0, 0, 0, 0);
   }
+
+  // What the cache asks of an open file.
+
+  /** Links fdatasync, which only a cache that is written to needs. */
+  private static final class DataSync {
+    static final MemorySegment FDATASYNC = find("fdatasync");
+  }
+
+  static void fdatasync(int fd, BytePath path) throws ErrnoException {
+    Scratch s = SCRATCH.get();
+    invoke(s, "fdatasync", path, DataSync.FDATASYNC, fd);
+  }
+
+  static void fallocate(int fd, BytePath path, int mode, long offset, long length)
+      throws ErrnoException {
+    Scratch s = SCRATCH.get();
+    invoke(s, "fallocate", path, FALLOCATE, fd, mode, offset, length);
+  }
 }

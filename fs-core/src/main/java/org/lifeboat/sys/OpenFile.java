@@ -105,6 +105,22 @@ public final class OpenFile implements AutoCloseable {
     Libc.punch(fd, path, offset, length);
   }
 
+  /**
+   * fallocate(2).
+   *
+   * @param mode its FALLOC_FL bits
+   * @param offset from 0 on
+   * @param length from 1 on
+   */
+  public void allocate(int mode, long offset, long length) throws ErrnoException {
+    Libc.fallocate(fd, path, mode, offset, length);
+  }
+
+  /** fdatasync(2): the content, and of the metadata what is needed to read it again. */
+  public void syncData() throws ErrnoException {
+    Libc.fdatasync(fd, path);
+  }
+
   /** fsync(2). */
   public void sync() throws ErrnoException {
     Libc.fsync(fd, path);

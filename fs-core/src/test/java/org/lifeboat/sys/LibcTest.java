@@ -77,6 +77,23 @@ class LibcTest {
   }
 
   @Test
+  void roomIsAllocated() throws Exception {
+    BytePath path = dir.resolve("allocated");
+    try (OpenFile file = OpenFile.writeOrCreate(path)) {
+      file.allocate(0, 0, 100_000);
+      assertEquals(100_000, file.stat().size());
+      assertTrue(file.stat().blocks() * 512 >= 100_000);
+      file.syncData();
+    }
+    try (OpenFile file = OpenFile.writeOrCreate(path)) {
+      assertEquals(100_000, file.stat().size());
+      assertEquals(0600, file.stat().permissions());
+      ErrnoException refused = assertThrows(ErrnoException.class, () -> file.allocate(0, 0, 0));
+      assertEquals(Errno.EINVAL, refused.errno());
+    }
+  }
+
+  @Test
   void attributesTimesModesAndNodes() throws Exception {
     BytePath path = dir.resolve("f");
     OpenFile.create(path).close();
