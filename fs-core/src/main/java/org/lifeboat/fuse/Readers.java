@@ -155,7 +155,9 @@ final class Readers implements Waits, Session.Interrupter {
       all.remove(reader);
       last = --running == 0;
     }
-    if (last) {
+    if (!last) {
+      interruptAll(); // nobody gets what they wait for
+    } else {
       try {
         atEnd.run();
       } catch (RuntimeException | Error e) {

@@ -25,7 +25,11 @@ public enum Capability {
   FLOCK_LOCKS,
   /** The kernel remembers a symbolic link's target. */
   CACHE_SYMLINKS,
-  /** The file system clears setuid, setgid and capabilities when told so. From Linux 5.11. */
+  /**
+   * The file system clears setuid, setgid and capabilities when told so. Where it has extended
+   * attributes and does not agree on this, the kernel asks for {@code security.capability} before
+   * each write, also of files that are passed through. From Linux 5.11.
+   */
   KILL_PRIVILEGES,
   /** Shared mappings of {@link Opened.Mode#DIRECT} handles. From Linux 6.6. */
   DIRECT_MMAP,

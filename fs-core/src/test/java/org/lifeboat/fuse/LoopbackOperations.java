@@ -111,7 +111,8 @@ final class LoopbackOperations implements FileOperations {
 
   @Override
   public Capabilities init(Offer offer) {
-    Set<Capability> want = EnumSet.of(Capability.READDIRPLUS, Capability.CACHE_SYMLINKS);
+    Set<Capability> want =
+        EnumSet.of(Capability.READDIRPLUS, Capability.CACHE_SYMLINKS, Capability.KILL_PRIVILEGES);
     want.addAll(wanted);
     agreed = want;
     return new Capabilities(want, offer.maxReadahead(), 1);
@@ -227,6 +228,9 @@ final class LoopbackOperations implements FileOperations {
     return io(
         "setattr",
         () -> {
+          if (change.killPrivileges()) {
+            killPrivileges(node);
+          }
           if (change.mode().isPresent()) {
             Libc.chmod(node.through(), change.mode().getAsInt() & 07777);
           }
@@ -256,6 +260,15 @@ final class LoopbackOperations implements FileOperations {
           }
           return getattr(id, handle);
         });
+  }
+
+  /** As the kernel does when somebody without privileges writes. */
+  private static void killPrivileges(Node node) throws ErrnoException {
+    int mode = TestCalls.attributes(node.path.fd()).mode();
+    int kept = mode & ~((mode & 010) != 0 ? 06000 : 04000);
+    if (kept != mode) {
+      Libc.chmod(node.through(), kept & 07777);
+    }
   }
 
   private static void time(MemorySegment times, int at, Optional<Timespec> time) {
@@ -474,6 +487,9 @@ final class LoopbackOperations implements FileOperations {
     return io(
         "write",
         () -> {
+          if (killPrivileges) {
+            killPrivileges(node(node));
+          }
           handle(node, handle).write(from, offset);
           return (int) from.byteSize();
         });
