@@ -198,6 +198,15 @@ final class Site implements AutoCloseable {
 
   /** A second account that may do all that the first may. */
   void addAccount(String id, String secret) throws IOException, InterruptedException {
+    addAccount(id, secret, "admin");
+  }
+
+  /**
+   * Adds an account.
+   *
+   * @param role admin, or user: that has no right to what others own
+   */
+  void addAccount(String id, String secret, String role) throws IOException, InterruptedException {
     server.run(
         Tools.versitygw().toString(),
         "admin",
@@ -213,7 +222,7 @@ final class Site implements AutoCloseable {
         "--secret",
         secret,
         "--role",
-        "admin");
+        role);
   }
 
   private static String endpoint() {

@@ -1,6 +1,7 @@
 package org.lifeboat.deploy;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 
 import java.io.IOException;
 import java.nio.file.Files;
@@ -127,6 +128,8 @@ final class UserErrorsIT {
       errors.with("LIFEBOAT_LOG_LEVEL", "loud").run("a bad log level", STORE);
       errors.with("LIFEBOAT_REQUEST_LOG", "/mnt").run("a bad request log", STORE);
       errors.with("AWS_ENDPOINT_URL_S3", "ftp://x").run("a bad endpoint", "s3://bucket/store");
+      errors.with("LIFEBOAT_REQUESTER_PAYS", "maybe");
+      errors.run("a bad answer to who pays", "s3://bucket/store");
       errors.with("FUSION_TAGS", "rubbish").run("bad tags", "s3://bucket/store");
       errors.lifeboat("a checkpoint without a run", "checkpoint", "--store", STORE);
       errors.lifeboat("inspect of nothing", "inspect", "--store", STORE);
@@ -177,9 +180,26 @@ final class UserErrorsIT {
       errors.run("no such bucket", "s3://elsewhere/task");
       errors.with("AWS_SECRET_ACCESS_KEY", "wrong").run("a wrong secret key", there);
       errors.with("AWS_ACCESS_KEY_ID", "nobody").run("an unknown access key", there);
-      errors.with("AWS_REGION", "eu-west-1").run("another region", there);
+      scene.site().addAccount("stranger", "secret", "user");
+      errors.with("AWS_ACCESS_KEY_ID", "stranger").with("AWS_SECRET_ACCESS_KEY", "secret");
+      errors.run("a bucket that refuses", there);
       errors.lifeboat("a list of no bucket", "list", "--store", "s3://elsewhere/task");
       errors.assertNone();
+    }
+  }
+
+  @Test
+  void anotherRegionIsNoError() throws Exception {
+    try (Scene scene = new Scene("errors-region", Site.Kind.VERSITYGW)) {
+      Program run =
+          scene
+              .host()
+              .lifeboat(
+                  Map.of("AWS_REGION", "eu-west-1"),
+                  scene.runArguments(List.of("/bin/echo", "fine")));
+      run.expect(0);
+      assertEquals(List.of("fine"), run.out());
+      assertNotEquals(0, run.lines("bucket bucket is in us-east-1: requests go there").size());
     }
   }
 

@@ -61,6 +61,13 @@ public abstract class AroundStore implements ObjectStore {
   }
 
   @Override
+  public final DirectoryPage listDirectory(String directory, String after) throws StoreException {
+    return around(
+        new StoreCall(Operation.LIST_DIRECTORY, directory),
+        () -> inner.listDirectory(directory, after));
+  }
+
+  @Override
   public final void delete(String key) throws StoreException {
     around(
         new StoreCall(Operation.DELETE, key),
@@ -71,8 +78,11 @@ public abstract class AroundStore implements ObjectStore {
   }
 
   @Override
-  public final ObjectInfo copy(String from, String to) throws StoreException {
-    return around(new StoreCall(Operation.COPY, from), () -> inner.copy(from, to));
+  public final ObjectInfo copy(String from, String to, Precondition precondition)
+      throws StoreException {
+    return around(
+        new StoreCall(Operation.COPY, from, 0, precondition, StoreCall.EMPTY),
+        () -> inner.copy(from, to, precondition));
   }
 
   @Override

@@ -69,12 +69,18 @@ public final class DiscardStore implements ObjectStore {
   }
 
   @Override
+  public DirectoryPage listDirectory(String directory, String after) {
+    Keys.checkDirectory(directory);
+    return new DirectoryPage(List.of(), false);
+  }
+
+  @Override
   public void delete(String key) {
     Keys.check(key);
   }
 
   @Override
-  public ObjectInfo copy(String from, String to) throws StoreException {
+  public ObjectInfo copy(String from, String to, Precondition precondition) throws StoreException {
     throw notFound("copy", Keys.check(from));
   }
 

@@ -20,6 +20,7 @@ import java.nio.file.FileSystemException;
 import java.nio.file.Files;
 import java.nio.file.InvalidPathException;
 import java.nio.file.NoSuchFileException;
+import java.nio.file.NotDirectoryException;
 import java.nio.file.Path;
 import java.nio.file.attribute.FileAttribute;
 import java.nio.file.attribute.FileTime;
@@ -33,6 +34,7 @@ import java.util.Deque;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.PriorityQueue;
 import java.util.Set;
 import java.util.UUID;
 import java.util.concurrent.atomic.AtomicBoolean;
@@ -81,6 +83,10 @@ public final class FileStore implements ObjectStore {
   private static final Logger log = LoggerFactory.getLogger(FileStore.class);
   private static final String HIDDEN = ".lifeboat-store";
   private static final int PAGE = 1000;
+
+  /** Each page of a directory reads all its names, so that a small one would cost too much. */
+  private static final int DIRECTORY_PAGE = 10_000;
+
   private static final int NAME_MAX = 255;
   private static final int SLICE = 1 << 20;
   private static final Duration TEMPORARY_LIFE = Duration.ofDays(1);
@@ -92,6 +98,7 @@ public final class FileStore implements ObjectStore {
   private final Path hidden;
   private final Path temporary;
   private final Path uploads;
+  private final int directoryPage;
   private final AtomicBoolean swept = new AtomicBoolean();
 
   /**
@@ -101,15 +108,24 @@ public final class FileStore implements ObjectStore {
    * @throws IllegalArgumentException when the URL is not a {@code file} URL
    */
   public FileStore(StoreUrl url) {
-    this(url, InstantSource.system());
+    this(url, InstantSource.system(), DIRECTORY_PAGE);
   }
 
   FileStore(StoreUrl url, InstantSource clock) {
+    this(url, clock, DIRECTORY_PAGE);
+  }
+
+  /**
+   * @param directoryPage how many names of a directory are looked at for one page; more than a name
+   *     has bytes, see {@link #listDirectory}
+   */
+  FileStore(StoreUrl url, InstantSource clock, int directoryPage) {
     if (!url.scheme().equals("file")) {
       throw new IllegalArgumentException("not a file:/// URL: " + url);
     }
     this.url = url;
     this.clock = clock;
+    this.directoryPage = directoryPage;
     this.root = Path.of(url.path());
     this.hidden = root.resolve(HIDDEN);
     this.temporary = hidden.resolve("tmp");
@@ -255,7 +271,7 @@ public final class FileStore implements ObjectStore {
           entries.add(new Entry(name, stat));
         }
       }
-    } catch (NoSuchFileException e) {
+    } catch (NoSuchFileException | NotDirectoryException e) {
       return true; // nothing there, or removed meanwhile
     } catch (FileSystemException e) {
       if (blockedBy(directory) != null) {
@@ -279,6 +295,133 @@ public final class FileStore implements ObjectStore {
       }
     }
     return true;
+  }
+
+  /**
+   * {@inheritDoc}
+   *
+   * <p>All names are read for each page, but only those of the page are looked at. They are chosen
+   * by their plain names, and a directory's key is longer than its name by a slash; so one whose
+   * key is behind a name that was not chosen waits for the next page. Such a directory's name is
+   * the beginning of that name: there are fewer of them than a name has bytes, and never a page of
+   * them.
+   */
+  @Override
+  public DirectoryPage listDirectory(String directory, String after) throws StoreException {
+    Keys.checkDirectory(directory);
+    Path path =
+        directory.isEmpty()
+            ? root
+            : path("list directory", directory.substring(0, directory.length() - 1));
+    return on(
+        "list directory",
+        directory,
+        () -> {
+          checkRoot("list directory");
+          for (String behind = after; ; ) {
+            Names names = names(path, directory, behind);
+            List<DirectoryEntry> entries = entries(path, directory, after, names);
+            if (!entries.isEmpty() || names.next.isEmpty()) {
+              return new DirectoryPage(entries, names.next.isPresent());
+            }
+            behind = names.chosen.getLast(); // none of them was a file or had one below
+          }
+        });
+  }
+
+  /**
+   * Some of a directory's names, with what is before them in the key.
+   *
+   * @param chosen in ascending order; none is behind one that was not chosen
+   * @param next the first that was not chosen
+   */
+  private record Names(List<String> chosen, Optional<String> next) {}
+
+  private Names names(Path directory, String folder, String after) throws IOException {
+    PriorityQueue<String> smallest = new PriorityQueue<>((a, b) -> Keys.compare(b, a));
+    String next = null;
+    try (DirectoryStream<Path> children = Files.newDirectoryStream(directory)) {
+      for (Path child : children) {
+        String key = folder + child.getFileName();
+        // it may be a directory
+        if (Keys.compare(key + "/", after) <= 0 || key.equals(HIDDEN)) {
+          continue;
+        }
+        smallest.add(key);
+        if (smallest.size() > directoryPage) {
+          String most = smallest.remove();
+          next = next == null || Keys.compare(most, next) < 0 ? most : next;
+        }
+      }
+    } catch (NoSuchFileException | NotDirectoryException e) {
+      return new Names(List.of(), Optional.empty());
+    } catch (FileSystemException e) {
+      if (blockedBy(directory) != null) {
+        return new Names(List.of(), Optional.empty());
+      }
+      throw e;
+    } catch (java.nio.file.DirectoryIteratorException e) {
+      throw e.getCause();
+    }
+    return new Names(smallest.stream().sorted(Keys::compare).toList(), Optional.ofNullable(next));
+  }
+
+  private List<DirectoryEntry> entries(Path directory, String folder, String after, Names names)
+      throws IOException {
+    List<DirectoryEntry> entries = new ArrayList<>();
+    for (String key : names.chosen) {
+      Path path;
+      try {
+        path = directory.resolve(key.substring(folder.length()));
+      } catch (InvalidPathException e) {
+        log.debug("a name in {} has characters that this locale does not", directory, e);
+        continue;
+      }
+      Stat stat = stat(path); // of a name that is no UTF-8, so no key, there is none
+      if (stat == null) {
+        continue;
+      }
+      String full = stat.directory ? key + "/" : key;
+      boolean inPage =
+          Keys.compare(full, after) > 0
+              && (names.next.isEmpty() || Keys.compare(full, names.next.get()) < 0);
+      if (inPage && stat.regular) {
+        entries.add(stat.info(key));
+      } else if (inPage && stat.directory && hasObject(path)) {
+        entries.add(new Directory(full));
+      }
+    }
+    entries.sort((a, b) -> Keys.compare(a.key(), b.key()));
+    return List.copyOf(entries);
+  }
+
+  /** Whether a file is below a directory; one that may not be read is taken to have one. */
+  private static boolean hasObject(Path directory) throws IOException {
+    List<Path> below = new ArrayList<>();
+    try (DirectoryStream<Path> children = Files.newDirectoryStream(directory)) {
+      for (Path child : children) {
+        Stat stat = stat(child);
+        if (stat != null && stat.regular) {
+          return true;
+        }
+        if (stat != null && stat.directory) {
+          below.add(child);
+        }
+      }
+    } catch (NoSuchFileException | NotDirectoryException e) {
+      return false; // removed meanwhile
+    } catch (AccessDeniedException e) {
+      log.debug("{} cannot be looked into", directory, e);
+      return true;
+    } catch (java.nio.file.DirectoryIteratorException e) {
+      throw e.getCause();
+    }
+    for (Path child : below) {
+      if (hasObject(child)) {
+        return true;
+      }
+    }
+    return false;
   }
 
   @Override
@@ -311,7 +454,7 @@ public final class FileStore implements ObjectStore {
   }
 
   @Override
-  public ObjectInfo copy(String from, String to) throws StoreException {
+  public ObjectInfo copy(String from, String to, Precondition precondition) throws StoreException {
     Path source = path("copy", from);
     path("copy", to);
     return on(
@@ -332,7 +475,7 @@ public final class FileStore implements ObjectStore {
             } catch (NoSuchFileException e) {
               throw notFound("copy", from, "there is no such object");
             }
-            return commit("copy", file, to, Precondition.NONE);
+            return commit("copy", file, to, precondition);
           } catch (Throwable e) {
             removeAfter(e, file);
             throw e;

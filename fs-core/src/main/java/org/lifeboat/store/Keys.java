@@ -42,6 +42,30 @@ public final class Keys {
     return key;
   }
 
+  /**
+   * Returns what names a directory: nothing for the top, otherwise a well-formed key and a slash.
+   *
+   * @throws IllegalArgumentException when it is neither
+   */
+  public static String checkDirectory(String directory) {
+    if (!directory.isEmpty()) {
+      if (!directory.endsWith("/")) {
+        throw new IllegalArgumentException("the directory has no slash at its end: " + directory);
+      }
+      check(directory.substring(0, directory.length() - 1));
+    }
+    return directory;
+  }
+
+  /** Whether it can be a segment of a key; what others put into a bucket may have any name. */
+  public static boolean isSegment(String name) {
+    return !name.isEmpty()
+        && !name.equals(".")
+        && !name.equals("..")
+        && name.indexOf('/') < 0
+        && name.indexOf('\0') < 0;
+  }
+
   /** Compares by UTF-8 bytes; {@link String#compareTo} orders characters above U+FFFF wrongly. */
   public static int compare(String a, String b) {
     return Arrays.compareUnsigned(a.getBytes(UTF_8), b.getBytes(UTF_8));

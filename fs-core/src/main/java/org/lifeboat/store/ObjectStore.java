@@ -7,11 +7,11 @@ import java.util.Optional;
 /**
  * A flat map from keys to immutable objects, below one store URL.
  *
- * <p>The interface is what snapshots need and no more: whole-object writes that may be conditional,
- * ranged reads into the caller's memory, listing by prefix, and multipart uploads whose parts go in
- * any order and in parallel. It is synchronous because its callers are virtual threads; a backend
- * may be asynchronous inside. Streams were rejected: a failed part must be sent again alone, which
- * needs its bytes to be still there.
+ * <p>The interface is what snapshots and a mounted directory need and no more: whole-object writes
+ * that may be conditional, ranged reads into the caller's memory, listing by prefix or by
+ * directory, and multipart uploads whose parts go in any order and in parallel. It is synchronous
+ * because its callers are virtual threads; a backend may be asynchronous inside. Streams were
+ * rejected: a failed part must be sent again alone, which needs its bytes to be still there.
  *
  * <p>Keys are relative to {@link #url()}, non-empty, without a leading or a trailing slash, and
  * their segments are neither empty nor {@code .} nor {@code ..}. A store never holds both {@code a}
@@ -70,16 +70,45 @@ public interface ObjectStore extends AutoCloseable {
    */
   ListPage list(String prefix, String after) throws StoreException;
 
-  /** Removes the object; that there is none is no error. */
+  /**
+   * One page of what is directly in a directory: the objects, and the directories, each once
+   * however much is below it. The keys below those are not read, so this costs what the directory
+   * itself holds. In ascending order of {@link DirectoryEntry#key()} by its UTF-8 bytes: {@code
+   * a-b} comes before the directory {@code a/}.
+   *
+   * <p>A directory is there as long as an object is below it. S3 may also tell one that has nothing
+   * but a marker that another program made. Names that no well-formed key has are left out.
+   *
+   * @param directory a key and a slash, or empty for the top; of one that is not there nothing is
+   *     listed
+   * @param after only entries whose key is behind this one, such as that of the last entry of the
+   *     page before; empty from the start
+   */
+  DirectoryPage listDirectory(String directory, String after) throws StoreException;
+
+  /**
+   * Removes the object; that there is none is no error. There is no precondition here, because not
+   * every server obeys one: some remove the object all the same. Who must not remove another
+   * writer's version asks for the version first, and accepts that one written in the moment between
+   * is lost.
+   */
   void delete(String key) throws StoreException;
 
   /**
-   * Copies an object inside the store, of any size, without its bytes coming here. What was at the
-   * target is replaced.
+   * Copies an object inside the store, of any size, without its bytes coming here.
    *
+   * <p>A copy with a precondition obeys it as {@link #put} does, at the instant when the target
+   * appears, and is not retried here either.
+   *
+   * @param precondition of the target
    * @throws StoreException of kind {@link StoreException.Kind#NOT_FOUND} when there is no source
    */
-  ObjectInfo copy(String from, String to) throws StoreException;
+  ObjectInfo copy(String from, String to, Precondition precondition) throws StoreException;
+
+  /** As above; what was at the target is replaced. */
+  default ObjectInfo copy(String from, String to) throws StoreException {
+    return copy(from, to, Precondition.NONE);
+  }
 
   /**
    * Starts a multipart upload to {@code key}. Nothing is visible under the key until it is
@@ -111,10 +140,31 @@ public interface ObjectStore extends AutoCloseable {
    *     a nonce
    * @param lastModifiedMillis since 1970, by the server's clock or near to it; good for ages only
    */
-  record ObjectInfo(String key, long size, String version, long lastModifiedMillis) {}
+  record ObjectInfo(String key, long size, String version, long lastModifiedMillis)
+      implements DirectoryEntry {}
 
   /** A page of a listing; {@code more} when there are further keys behind the last one. */
   record ListPage(List<ObjectInfo> objects, boolean more) {}
+
+  /** What a directory holds. */
+  sealed interface DirectoryEntry {
+
+    /** The whole key, from the store's top on; that of a directory ends with a slash. */
+    String key();
+  }
+
+  /**
+   * A directory in another.
+   *
+   * @param key with a slash at its end
+   */
+  record Directory(String key) implements DirectoryEntry {}
+
+  /**
+   * A page of a directory; never empty when there is {@code more}, which then may turn out to be
+   * nothing.
+   */
+  record DirectoryPage(List<DirectoryEntry> entries, boolean more) {}
 
   /** An upload that was not finished. */
   record PendingUpload(String key, String uploadId, long startedMillis) {}

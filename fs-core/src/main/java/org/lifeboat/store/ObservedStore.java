@@ -32,7 +32,7 @@ public final class ObservedStore extends AroundStore {
   /**
    * A call that is over.
    *
-   * @param key the object's key, the prefix of a listing, or the source of a copy
+   * @param key the object's key, the prefix or directory of a listing, or the source of a copy
    * @param part the part's number, otherwise 0
    * @param bytes of the body that was sent or read; of a failed call what there was to send
    * @param startNanos as {@link System#nanoTime()}

@@ -5,16 +5,16 @@ import java.nio.ByteBuffer;
 /**
  * One call of a store or of one of its uploads, as a decorator sees it.
  *
- * @param key the object's key, the prefix of a listing, or the source of a copy
+ * @param key the object's key, the prefix or directory of a listing, or the source of a copy
  * @param part the part's number, 0 for all but {@link Operation#PART}
- * @param precondition of a put or a complete, otherwise {@link Precondition#NONE}
+ * @param precondition of a put, a copy or a complete, otherwise {@link Precondition#NONE}
  * @param buffer the caller's own: the body of a put or a part, what a get reads into, otherwise
  *     empty
  */
 public record StoreCall(
     Operation operation, String key, int part, Precondition precondition, ByteBuffer buffer) {
 
-  private static final ByteBuffer EMPTY = ByteBuffer.allocate(0).asReadOnlyBuffer();
+  static final ByteBuffer EMPTY = ByteBuffer.allocate(0).asReadOnlyBuffer();
 
   StoreCall(Operation operation, String key) {
     this(operation, key, 0, Precondition.NONE, EMPTY);
@@ -26,6 +26,7 @@ public record StoreCall(
     GET,
     PUT,
     LIST,
+    LIST_DIRECTORY,
     DELETE,
     COPY,
     UPLOAD,
@@ -46,7 +47,7 @@ public record StoreCall(
 
   /** As messages have it: {@code put}, {@code part 7}. */
   public String name() {
-    String name = operation.name().toLowerCase(java.util.Locale.ROOT);
+    String name = operation.name().toLowerCase(java.util.Locale.ROOT).replace('_', ' ');
     return part == 0 ? name : name + " " + part;
   }
 }

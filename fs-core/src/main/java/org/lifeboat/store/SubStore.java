@@ -71,13 +71,30 @@ public final class SubStore implements ObjectStore {
   }
 
   @Override
+  public DirectoryPage listDirectory(String directory, String after) throws StoreException {
+    DirectoryPage page =
+        whole.listDirectory(
+            prefix + Keys.checkDirectory(directory), after.isEmpty() ? "" : prefix + after);
+    return new DirectoryPage(
+        page.entries().stream()
+            .<DirectoryEntry>map(
+                entry ->
+                    switch (entry) {
+                      case ObjectInfo object -> inner(object);
+                      case Directory(String key) -> new Directory(key.substring(prefix.length()));
+                    })
+            .toList(),
+        page.more());
+  }
+
+  @Override
   public void delete(String key) throws StoreException {
     whole.delete(outer(key));
   }
 
   @Override
-  public ObjectInfo copy(String from, String to) throws StoreException {
-    return inner(whole.copy(outer(from), outer(to)));
+  public ObjectInfo copy(String from, String to, Precondition precondition) throws StoreException {
+    return inner(whole.copy(outer(from), outer(to), precondition));
   }
 
   @Override

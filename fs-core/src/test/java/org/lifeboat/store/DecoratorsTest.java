@@ -144,6 +144,8 @@ final class DecoratorsTest {
     upload.part(7, text("xx"));
     upload.complete(Precondition.ABSENT);
     assertThrows(IllegalArgumentException.class, () -> observed.head("/"));
+    assertEquals(1, observed.listDirectory("", "a").entries().size());
+    observed.copy("a", "d/e", Precondition.ABSENT);
     assertEquals(
         List.of(
             "PUT a 0 5 10",
@@ -152,7 +154,9 @@ final class DecoratorsTest {
             "UPLOAD c 0 0 10",
             "PART c 7 2 10",
             "COMPLETE c 0 0 10",
-            "HEAD / 0 0 10 IllegalArgumentException"),
+            "HEAD / 0 0 10 IllegalArgumentException",
+            "LIST_DIRECTORY  0 0 10",
+            "COPY a 0 0 10"),
         calls.stream().map(DecoratorsTest::shown).toList());
     assertEquals(10, calls.getFirst().startNanos());
   }
@@ -221,6 +225,15 @@ final class DecoratorsTest {
     assertEquals("once", Blob.read(store, "b", 9).orElseThrow().text());
     ObjectStore puts = retrying(new FaultStore(store, first(Operation.PUT, new Fault.ReplyLost())));
     puts.put("c", text("c"), Precondition.NONE);
+    ObjectStore listings =
+        retrying(
+            new FaultStore(
+                store, first(Operation.LIST_DIRECTORY, new Fault.Before(Kind.THROTTLED))));
+    assertEquals(3, listings.listDirectory("", "").entries().size());
+    ObjectStore copies =
+        retrying(new FaultStore(store, first(Operation.COPY, new Fault.ReplyLost())));
+    copies.copy("a", "d");
+    assertTrue(store.head("d").isPresent());
   }
 
   @Test
@@ -245,6 +258,12 @@ final class DecoratorsTest {
     upload.part(1, text("x"));
     assertEquals(Kind.THROTTLED, kindOf(() -> upload.complete(Precondition.NONE)));
     assertEquals(1, completes.calls(Operation.COMPLETE));
+    store.put("from", text("x"), Precondition.NONE);
+    FaultStore copies = new FaultStore(store, first(Operation.COPY, new Fault.ReplyLost()));
+    assertEquals(
+        Kind.UNKNOWN_OUTCOME,
+        kindOf(() -> retrying(copies).copy("from", "to", Precondition.ABSENT)));
+    assertEquals(1, copies.calls(Operation.COPY));
     FaultStore denied = new FaultStore(store, call -> new Fault.Before(Kind.DENIED));
     assertEquals(Kind.DENIED, kindOf(() -> retrying(denied).head("a")));
     assertEquals(1, denied.calls(Operation.HEAD));
@@ -279,6 +298,7 @@ final class DecoratorsTest {
     assertEquals(8, discard.bytes());
     assertEquals(3, discard.requests());
     assertEquals(Optional.empty(), discard.head("a"));
+    assertEquals(List.of(), discard.listDirectory("", "").entries());
     assertEquals(Kind.NOT_FOUND, kindOf(() -> discard.get("a", 0, ByteBuffer.allocate(1))));
   }
 

@@ -19,6 +19,7 @@ import java.util.HashSet;
 import java.util.List;
 import java.util.Optional;
 import java.util.Set;
+import java.util.TreeSet;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
@@ -86,6 +87,62 @@ final class FileStoreTest {
   }
 
   @Test
+  void only_what_has_an_object_is_in_a_directory() throws Exception {
+    store.put("a/b", text("x"), Precondition.NONE);
+    Files.createDirectories(root.resolve("empty/more/and/more"));
+    Files.createDirectories(root.resolve("deep/more/and/more"));
+    Files.writeString(root.resolve("deep/more/and/object"), "x");
+    Files.createDirectories(root.resolve("links"));
+    Files.createSymbolicLink(root.resolve("links/link"), root.resolve("a/b"));
+    Files.createSymbolicLink(root.resolve("link"), root.resolve("a"));
+    assertEquals(List.of("a/", "deep/"), entries(store, ""));
+    assertEquals(List.of(), entries(store, "empty/"));
+    assertEquals(List.of(), entries(store, "links/"));
+    assertEquals(Kind.INVALID, failure(() -> store.listDirectory(".lifeboat-store/", "")).kind());
+    FileStore small = new FileStore(url, Instant::now, 300);
+    for (int i = 0; i < 1000; i++) { // of which more than a page is nothing
+      Files.createDirectories(root.resolve("void/" + i));
+    }
+    Files.writeString(root.resolve("void/x"), "x");
+    assertEquals(List.of("void/x"), entries(small, "void/"));
+  }
+
+  private static List<String> entries(ObjectStore store, String directory) throws Exception {
+    List<String> keys = new ArrayList<>();
+    ObjectStore.DirectoryPage page;
+    do {
+      page = store.listDirectory(directory, keys.isEmpty() ? "" : keys.getLast());
+      page.entries().forEach(entry -> keys.add(entry.key()));
+    } while (page.more());
+    return keys;
+  }
+
+  /** Names of few characters around the slash, so that many are the beginnings of others. */
+  @Test
+  void directories_of_random_names_are_listed_whole_and_in_order() throws Exception {
+    FileStore small = new FileStore(url, Instant::now, 300);
+    for (int round = 0; round < 3; round++) {
+      TreeSet<String> expected = new TreeSet<>(Keys::compare);
+      for (int i = 0; i < 2_000; i++) {
+        StringBuilder name = new StringBuilder(round + "/");
+        for (int length = data.random().nextInt(1, 9); length > 0; length--) {
+          name.append("a-.0".charAt(data.random().nextInt(4)));
+        }
+        Path path = root.resolve(name.toString());
+        if (name.toString().matches(".*/\\.\\.?") || Files.exists(path)) {
+          continue;
+        }
+        boolean folder = data.random().nextBoolean();
+        Files.createDirectories(folder ? path : path.getParent());
+        Files.writeString(folder ? path.resolve("x") : path, "x");
+        expected.add(folder ? name + "/" : name.toString());
+      }
+      assertEquals(List.copyOf(expected), entries(small, round + "/"));
+      assertEquals(List.copyOf(expected), entries(store, round + "/"));
+    }
+  }
+
+  @Test
   void a_version_never_comes_back() throws Exception {
     Instant[] now = {Instant.parse("2026-01-01T00:00:00Z")};
     FileStore clocked = new FileStore(url, () -> now[0]);
@@ -135,6 +192,7 @@ final class FileStoreTest {
             () -> store.get("a", 0, ByteBuffer.allocate(1)),
             () -> store.put("a", text("x"), Precondition.NONE),
             () -> store.list("", ""),
+            () -> store.listDirectory("", ""),
             () -> store.delete("a"),
             () -> store.upload("a"))) {
       StoreException e = failure(call);

@@ -25,6 +25,9 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.TestInfo;
 import org.junit.jupiter.api.function.Executable;
 import org.lifeboat.store.MultipartUpload.Part;
+import org.lifeboat.store.ObjectStore.Directory;
+import org.lifeboat.store.ObjectStore.DirectoryEntry;
+import org.lifeboat.store.ObjectStore.DirectoryPage;
 import org.lifeboat.store.ObjectStore.ListPage;
 import org.lifeboat.store.ObjectStore.ObjectInfo;
 import org.lifeboat.store.ObjectStore.PendingUpload;
@@ -49,6 +52,8 @@ public abstract class ObjectStoreContract {
     UPLOADS_BY_PREFIX,
     /** An upload that is not there, or is another key's, is listed as one without parts. */
     UNKNOWN_UPLOAD_IS_REFUSED,
+    /** Keys with characters above U+FFFF come before some that they should come behind. */
+    ORDER_BY_UTF_8,
   }
 
   private final List<ObjectStore> opened = Collections.synchronizedList(new ArrayList<>());
@@ -62,6 +67,24 @@ public abstract class ObjectStoreContract {
   /** What this server lacks. */
   protected Set<Lack> lacks() {
     return EnumSet.noneOf(Lack.class);
+  }
+
+  /** Writes many small objects; {@code x} is in each. */
+  protected void fill(ObjectStore target, List<String> keys) throws Exception {
+    try (ExecutorService threads = Executors.newFixedThreadPool(16)) {
+      List<Future<ObjectInfo>> puts = new ArrayList<>();
+      for (String key : keys) {
+        puts.add(threads.submit(() -> target.put(key, text("x"), Precondition.NONE)));
+      }
+      for (Future<ObjectInfo> put : puts) {
+        put.get();
+      }
+    }
+  }
+
+  /** How many entries a large directory has; a multiple of four. */
+  protected int many() {
+    return 10_000;
   }
 
   /** Rounds of each race. */
@@ -124,6 +147,7 @@ public abstract class ObjectStoreContract {
     assertKind(Kind.NOT_FOUND, () -> store.get("a", 7, ByteBuffer.allocate(1)));
     assertKind(Kind.NOT_FOUND, () -> store.get("a", 0, ByteBuffer.allocate(0)));
     assertEquals(new ListPage(List.of(), false), store.list("", ""));
+    assertEquals(new DirectoryPage(List.of(), false), store.listDirectory("", ""));
     assertEquals(List.of(), store.uploads(""));
     store.delete("a");
     assertKind(Kind.NOT_FOUND, () -> store.copy("a", "b"));
@@ -375,6 +399,7 @@ public abstract class ObjectStoreContract {
       assertKind(Kind.PRECONDITION_FAILED, () -> store.put(key, text("x"), Precondition.ABSENT));
     }
     assertEquals(keys.stream().sorted(Keys::compare).toList(), keys("", ""));
+    assertEquals(keys.stream().sorted(Keys::compare).toList(), below(""));
     store.copy(keys.get(4), "copy of/" + keys.get(4));
     assertEquals(text(keys.get(4)), whole("copy of/" + keys.get(4)));
     MultipartUpload upload = store.upload("m/" + keys.get(4));
@@ -417,6 +442,7 @@ public abstract class ObjectStoreContract {
     assertEquals(List.of("a/c/d"), keys("a/c", ""));
     assertEquals(List.of("b/a-a", "b/a/a"), keys("b/a", ""));
     assertEquals(List.of(), keys("a/x", ""));
+    assertEquals(List.of(), keys("a/b/", ""));
     assertEquals(List.of(), keys("x/y/z", ""));
     assertEquals(List.of("a/b.c", "a/c/d", "a0", "ab"), keys("a", "a/b"));
     assertEquals(List.of("a/c/d", "a0", "ab"), keys("a", "a/b.cc"));
@@ -435,23 +461,163 @@ public abstract class ObjectStoreContract {
   void listing_goes_by_pages() throws Exception {
     int count = 1_100;
     List<String> all = new ArrayList<>();
-    try (ExecutorService threads = Executors.newFixedThreadPool(8)) {
-      List<Future<ObjectInfo>> puts = new ArrayList<>();
-      for (int i = 0; i < count; i++) {
-        String key = String.format("p/%d/%04d", i % 3, i);
-        all.add(key);
-        puts.add(threads.submit(() -> store.put(key, text("x"), Precondition.NONE)));
-      }
-      for (Future<ObjectInfo> put : puts) {
-        put.get();
-      }
+    for (int i = 0; i < count; i++) {
+      all.add(String.format("p/%d/%04d", i % 3, i));
     }
+    fill(store, all);
     Collections.sort(all);
     ListPage first = store.list("p/", "");
     assertTrue(first.more());
     assertEquals(all, keys("p/", ""));
     assertEquals(all.subList(551, count), keys("", all.get(550)));
     assertFalse(store.list("p/", all.get(count - 2)).more());
+  }
+
+  /** All that is in a directory, page by page. */
+  private List<DirectoryEntry> entries(String directory, String after) throws StoreException {
+    List<DirectoryEntry> entries = new ArrayList<>();
+    String last = after;
+    while (true) {
+      DirectoryPage page = store.listDirectory(directory, last);
+      entries.addAll(page.entries());
+      if (!page.more()) {
+        return entries;
+      }
+      last = page.entries().getLast().key();
+    }
+  }
+
+  private List<String> names(String directory, String after) throws StoreException {
+    return entries(directory, after).stream().map(DirectoryEntry::key).toList();
+  }
+
+  /** All objects below a directory, by going into each one in it. */
+  private List<String> below(String directory) throws StoreException {
+    List<String> keys = new ArrayList<>();
+    for (DirectoryEntry entry : entries(directory, "")) {
+      switch (entry) {
+        case ObjectInfo object -> keys.add(object.key());
+        case Directory(String key) -> keys.addAll(below(key));
+      }
+    }
+    return keys;
+  }
+
+  @Test
+  void a_directory_is_listed_one_level_deep() throws Exception {
+    List<String> keys =
+        List.of(
+            "a!b",
+            "a-b",
+            "a.b",
+            "a/b",
+            "a/b.c",
+            "a/c/d",
+            "a/c/e/f",
+            "a0",
+            "ab",
+            "b/a/a",
+            "b/a-a",
+            "top",
+            "\u00e4/x");
+    fill(store, keys);
+    List<String> top = List.of("a!b", "a-b", "a.b", "a/", "a0", "ab", "b/", "top", "\u00e4/");
+    assertEquals(top, names("", ""));
+    assertEquals(List.of("a/b", "a/b.c", "a/c/"), names("a/", ""));
+    assertEquals(List.of("a/c/d", "a/c/e/"), names("a/c/", ""));
+    assertEquals(List.of("b/a-a", "b/a/"), names("b/", ""));
+    for (String nothing : new String[] {"x/", "a/x/", "a/b/", "a/b/c/", "a0/", "x/y/z/"}) {
+      assertEquals(new DirectoryPage(List.of(), false), store.listDirectory(nothing, ""), nothing);
+    }
+    assertEquals(keys.stream().sorted(Keys::compare).toList(), below(""));
+
+    for (int i = 0; i < top.size(); i++) {
+      assertEquals(top.subList(i + 1, top.size()), names("", top.get(i)), top.get(i));
+    }
+    assertEquals(top.subList(4, top.size()), names("", "a/b"), "it is in a/, which is before it");
+    assertEquals(top.subList(4, top.size()), names("", "a/zzz"));
+    assertEquals(top.subList(3, top.size()), names("", "a.c"));
+    assertEquals(top, names("", "a"));
+    assertEquals(List.of(), names("", "\udbff\udffd"));
+    assertEquals(List.of("a/c/"), names("a/", "a/b.c"));
+    assertEquals(List.of("a/c/"), names("a/", "a/c"));
+    assertEquals(List.of("a/b", "a/b.c", "a/c/"), names("a/", "a/"));
+    assertEquals(List.of("a/b", "a/b.c", "a/c/"), names("a/", "a"));
+    assertEquals(List.of("a/b", "a/b.c", "a/c/"), names("a/", "a.x"));
+    assertEquals(List.of(), names("a/", "a0"));
+    assertEquals(List.of(), names("a/", "b"));
+
+    assertEquals(new Directory("a/"), entries("", "a.b").getFirst());
+    ObjectInfo listed = (ObjectInfo) entries("a/", "a/b").getFirst();
+    ObjectInfo head = store.head("a/b.c").orElseThrow();
+    assertEquals(head.size(), listed.size());
+    assertEquals(head.version(), listed.version());
+    assertTrue(Math.abs(head.lastModifiedMillis() - listed.lastModifiedMillis()) < 1000);
+
+    for (String malformed : new String[] {"a", "/", "a//", "/a/", "a/../", "./", "a\0/"}) {
+      assertThrows(
+          IllegalArgumentException.class, () -> store.listDirectory(malformed, ""), malformed);
+    }
+  }
+
+  @Test
+  void a_directory_is_in_the_order_of_bytes_and_not_of_chars() throws Throwable {
+    fill(store, List.of("w/\ud83d\ude00/x", "w/\uff5e"));
+    assertEquals(List.of("w/\uff5e", "w/\ud83d\ude00/"), names("w/", ""));
+    assertEquals(List.of("w/\ud83d\ude00/x"), names("w/\ud83d\ude00/", ""));
+    assertEquals(List.of(), names("w/", "w/\ud83d\ude00/"));
+    unlessLacking(
+        Lack.ORDER_BY_UTF_8,
+        () -> assertEquals(List.of("w/\ud83d\ude00/"), names("w/", "w/\uff5e")));
+  }
+
+  @Test
+  void a_directory_goes_with_its_last_object() throws Exception {
+    store.put("d/e/f", text("x"), Precondition.NONE);
+    store.put("d/g", text("y"), Precondition.NONE);
+    assertEquals(List.of("d/"), names("", ""));
+    store.delete("d/e/f");
+    assertEquals(List.of("d/g"), names("d/", ""));
+    store.delete("d/g");
+    assertEquals(List.of(), names("", ""));
+    assertEquals(List.of(), names("d/", ""));
+    MultipartUpload upload = store.upload("u/v");
+    upload.part(1, text("part"));
+    assertEquals(List.of(), names("", ""), "nothing is visible yet");
+    upload.complete(Precondition.ABSENT);
+    assertEquals(List.of("u/"), names("", ""));
+  }
+
+  @Test
+  void a_large_directory_goes_by_pages() throws Exception {
+    List<String> keys = new ArrayList<>();
+    List<String> expected = new ArrayList<>();
+    int count = many();
+    for (int i = 0; i < count / 4; i++) {
+      for (String end : new String[] {"-x", ".x", "/x", "0"}) {
+        String key = String.format("many/%04d%s", i, end);
+        keys.add(key);
+        expected.add(end.equals("/x") ? key.substring(0, key.length() - 1) : key);
+      }
+    }
+    Collections.shuffle(keys, data.random());
+    fill(store, keys);
+    int pages = 0;
+    List<String> found = new ArrayList<>();
+    DirectoryPage page;
+    do {
+      page = store.listDirectory("many/", found.isEmpty() ? "" : found.getLast());
+      page.entries().forEach(entry -> found.add(entry.key()));
+      pages++;
+    } while (page.more());
+    assertEquals(expected, found);
+    assertTrue(pages > 1, "it was one page");
+    for (int after : new int[] {count - 1_237, count - 1_236, count - 1_235, count - 1_234}) {
+      List<String> rest = expected.subList(after + 1, count);
+      assertEquals(rest, names("many/", expected.get(after)));
+    }
+    assertEquals(List.of("many/"), names("", ""));
+    assertFalse(store.listDirectory("many/", expected.get(count - 2)).more());
   }
 
   @Test
@@ -480,6 +646,78 @@ public abstract class ObjectStoreContract {
     assertEquals(body, whole("to/there"));
     store.delete("from");
     assertEquals(body, whole("to/there"));
+  }
+
+  @Test
+  void copy_obeys_its_precondition() throws Exception {
+    for (int size : new int[] {0, 1, 6 * MIB}) {
+      String from = "from-" + size;
+      String to = "to/" + size;
+      ByteBuffer body = data.bytes(size);
+      store.put(from, body, Precondition.NONE);
+      ObjectInfo copied = store.copy(from, to, Precondition.ABSENT);
+      assertEquals(to, copied.key());
+      assertEquals(size, copied.size());
+      assertEquals(copied.version(), store.head(to).orElseThrow().version());
+      assertEquals(body, whole(to));
+      assertKind(
+          Kind.PRECONDITION_FAILED, () -> store.copy(from, to, Precondition.matches("\"0\"")));
+      store.put(to, text("another's"), Precondition.NONE);
+      assertKind(Kind.PRECONDITION_FAILED, () -> store.copy(from, to, Precondition.ABSENT));
+      assertKind(
+          Kind.PRECONDITION_FAILED,
+          () -> store.copy(from, to, Precondition.matches(copied.version())));
+      assertEquals(text("another's"), whole(to));
+      String now = store.head(to).orElseThrow().version();
+      store.copy(from, to, Precondition.matches(now));
+      assertEquals(body, whole(to));
+      store.delete(to);
+      assertKind(Kind.PRECONDITION_FAILED, () -> store.copy(from, to, Precondition.matches(now)));
+      assertEquals(Optional.empty(), store.head(to));
+      assertEquals(List.of(), store.uploads(to));
+    }
+    assertKind(Kind.NOT_FOUND, () -> store.copy("nothing", "to/x", Precondition.ABSENT));
+  }
+
+  @Test
+  void of_several_absent_copies_one_wins() throws Exception {
+    int writers = 4;
+    for (int i = 0; i < writers; i++) {
+      store.put("from/" + i, text("copy " + i), Precondition.NONE);
+    }
+    for (int round = 0; round < rounds() / 2; round++) {
+      String key = "race/" + round;
+      CyclicBarrier start = new CyclicBarrier(writers);
+      List<Callable<Optional<String>>> tasks = new ArrayList<>();
+      for (int i = 0; i < writers; i++) {
+        String mine = Integer.toString(i);
+        tasks.add(
+            () -> {
+              start.await();
+              while (true) {
+                try {
+                  store.copy("from/" + mine, key, Precondition.ABSENT);
+                  return Optional.of("copy " + mine);
+                } catch (StoreException e) {
+                  if (e.kind() == Kind.PRECONDITION_FAILED) {
+                    return Optional.empty();
+                  }
+                  if (e.kind() != Kind.CONFLICT) {
+                    throw e;
+                  }
+                }
+              }
+            });
+      }
+      List<String> winners = new ArrayList<>();
+      try (ExecutorService threads = Executors.newFixedThreadPool(writers)) {
+        for (Future<Optional<String>> result : threads.invokeAll(tasks)) {
+          result.get().ifPresent(winners::add);
+        }
+      }
+      assertEquals(
+          List.of(Blob.read(store, key, 100).orElseThrow().text()), winners, "in round " + round);
+    }
   }
 
   // ---------------------------------------------------------------- multipart uploads
@@ -760,6 +998,7 @@ public abstract class ObjectStoreContract {
             () -> store.get("i", 0, ByteBuffer.allocate(1)),
             () -> store.put("i", text("y"), Precondition.NONE),
             () -> store.list("", ""),
+            () -> store.listDirectory("", ""),
             () -> store.delete("i"))) {
       Thread.currentThread().interrupt();
       try {

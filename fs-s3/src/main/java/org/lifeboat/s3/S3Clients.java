@@ -1,12 +1,11 @@
 package org.lifeboat.s3;
 
 import java.time.Duration;
-import java.util.EnumMap;
-import java.util.List;
+import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
-import software.amazon.awssdk.auth.credentials.AwsCredentialsProvider;
+import software.amazon.awssdk.auth.credentials.AnonymousCredentialsProvider;
 import software.amazon.awssdk.awscore.retry.AwsRetryStrategy;
 import software.amazon.awssdk.core.checksums.RequestChecksumCalculation;
 import software.amazon.awssdk.core.checksums.ResponseChecksumValidation;
@@ -14,7 +13,6 @@ import software.amazon.awssdk.core.client.config.SdkAdvancedAsyncClientOption;
 import software.amazon.awssdk.http.async.SdkAsyncHttpClient;
 import software.amazon.awssdk.http.crt.AwsCrtAsyncHttpClient;
 import software.amazon.awssdk.regions.Region;
-import software.amazon.awssdk.retries.api.RetryStrategy;
 import software.amazon.awssdk.services.s3.S3AsyncClient;
 
 /**
@@ -31,6 +29,11 @@ import software.amazon.awssdk.services.s3.S3AsyncClient;
  * closed, and the request is tried on another one; so a router that forgot a connection costs that
  * long and not a request's whole time. A server that makes an object of parts, or copies one, may
  * rightly be silent for longer: such requests have connections of their own, without that limit.
+ *
+ * <p><b>Regions.</b> A bucket answers in its own region only. So who learns that it is in another
+ * one calls {@link #moveTo}, and from then on all requests go there, with the same credentials. The
+ * SDK's own cross-region client was rejected: it takes the region from a header only, and MinIO and
+ * versitygw name it in the words of their reply.
  */
 final class S3Clients implements AutoCloseable {
 
@@ -43,6 +46,7 @@ final class S3Clients implements AutoCloseable {
   private final S3Settings settings;
   private final Duration stall;
   private Connected connected = null;
+  private Region moved = null;
   private boolean closed = false;
 
   S3Clients(S3Settings settings) {
@@ -63,17 +67,37 @@ final class S3Clients implements AutoCloseable {
     /** Repeatable, and the server may take its time before it answers. */
     LONG,
     /** It is sent once, and the server may take its time before it answers. */
-    LONG_ONCE
+    LONG_ONCE,
+    /** Repeatable, and not signed: what anybody may read. */
+    ANONYMOUS
   }
 
   private record Connected(
       RenewableCredentials credentials,
-      List<SdkAsyncHttpClient> http,
+      SdkAsyncHttpClient quick,
+      SdkAsyncHttpClient slow,
       ScheduledExecutorService timer,
-      Map<Kind, S3AsyncClient> clients) {}
+      Region home,
+      Map<Destination, S3AsyncClient> clients) {}
 
-  S3AsyncClient of(Kind kind) {
-    return connected().clients.get(kind);
+  private record Destination(Region region, Kind kind) {}
+
+  synchronized S3AsyncClient of(Kind kind) {
+    Connected there = connected();
+    return there.clients.computeIfAbsent(
+        new Destination(region(), kind), to -> client(there, to.region, to.kind));
+  }
+
+  /** Where requests go. */
+  synchronized Region region() {
+    return moved == null ? connected().home : moved;
+  }
+
+  /** Lets all further requests go to a region; returns false when they do so already. */
+  synchronized boolean moveTo(Region region) {
+    boolean same = region.equals(region());
+    moved = region;
+    return !same;
   }
 
   /** What all of them sign with. */
@@ -87,7 +111,7 @@ final class S3Clients implements AutoCloseable {
     }
     if (connected == null) {
       RenewableCredentials credentials = new RenewableCredentials(settings::credentials);
-      Region region = settings.region();
+      Region home = settings.region();
       SdkAsyncHttpClient quick =
           http()
               .connectionHealthConfiguration(
@@ -97,20 +121,7 @@ final class S3Clients implements AutoCloseable {
       ScheduledExecutorService timer =
           Executors.newSingleThreadScheduledExecutor(
               Thread.ofPlatform().daemon().name("s3-timer").factory());
-      Map<Kind, S3AsyncClient> clients = new EnumMap<>(Kind.class);
-      for (Kind kind : Kind.values()) {
-        clients.put(
-            kind,
-            client(
-                kind == Kind.LONG || kind == Kind.LONG_ONCE ? slow : quick,
-                timer,
-                credentials,
-                region,
-                kind == Kind.ONCE || kind == Kind.LONG_ONCE
-                    ? AwsRetryStrategy.doNotRetry()
-                    : AwsRetryStrategy.standardRetryStrategy()));
-      }
-      connected = new Connected(credentials, List.of(quick, slow), timer, clients);
+      connected = new Connected(credentials, quick, slow, timer, home, new HashMap<>());
     }
     return connected;
   }
@@ -124,16 +135,14 @@ final class S3Clients implements AutoCloseable {
         .connectionMaxIdleTime(Duration.ofSeconds(10));
   }
 
-  private S3AsyncClient client(
-      SdkAsyncHttpClient http,
-      ScheduledExecutorService timer,
-      AwsCredentialsProvider credentials,
-      Region region,
-      RetryStrategy retries) {
+  private S3AsyncClient client(Connected there, Region region, Kind kind) {
+    boolean slow = kind == Kind.LONG || kind == Kind.LONG_ONCE;
+    boolean once = kind == Kind.ONCE || kind == Kind.LONG_ONCE;
+    boolean signed = kind != Kind.ANONYMOUS;
     var builder =
         S3AsyncClient.builder()
-            .httpClient(http)
-            .credentialsProvider(credentials)
+            .httpClient(slow ? there.slow : there.quick)
+            .credentialsProvider(signed ? there.credentials : AnonymousCredentialsProvider.create())
             .region(region)
             .requestChecksumCalculation(RequestChecksumCalculation.WHEN_REQUIRED)
             .responseChecksumValidation(ResponseChecksumValidation.WHEN_REQUIRED)
@@ -143,7 +152,23 @@ final class S3Clients implements AutoCloseable {
                     async.advancedOption(
                         SdkAdvancedAsyncClientOption.FUTURE_COMPLETION_EXECUTOR, Runnable::run))
             .overrideConfiguration(
-                all -> all.retryStrategy(retries).scheduledExecutorService(timer));
+                all -> {
+                  all.retryStrategy(
+                          once
+                              ? AwsRetryStrategy.doNotRetry()
+                              : AwsRetryStrategy.standardRetryStrategy())
+                      .scheduledExecutorService(there.timer);
+                  if (signed && settings.requesterPays()) { // who is nobody pays for nothing
+                    all.putHeader("x-amz-request-payer", "requester");
+                  }
+                  if (!signed) { // the signer names the host with its port, the HTTP client without
+                    settings
+                        .endpoint()
+                        .filter(uri -> settings.pathStyle() && uri.getPort() >= 0)
+                        .ifPresent(
+                            uri -> all.putHeader("Host", uri.getHost() + ":" + uri.getPort()));
+                  }
+                });
     settings.endpoint().ifPresent(builder::endpointOverride);
     return builder.build();
   }
@@ -153,7 +178,8 @@ final class S3Clients implements AutoCloseable {
     closed = true;
     if (connected != null) {
       connected.clients.values().forEach(S3AsyncClient::close);
-      connected.http.forEach(SdkAsyncHttpClient::close);
+      connected.quick.close();
+      connected.slow.close();
       connected.credentials.close();
       connected.timer.shutdownNow();
       connected = null;

@@ -29,6 +29,11 @@ final class S3Failures {
 
   private static final Pattern EXPECTED_REGION =
       Pattern.compile("expecting ['\"]([a-z0-9-]+)['\"]");
+  private static final Pattern REGION = Pattern.compile("[a-z0-9-]{1,63}");
+  private static final String CREATE_BUCKET = "create it, or correct the URL or the endpoint";
+  private static final String NO_CREDENTIALS = "there are no credentials";
+  private static final String GIVE_CREDENTIALS =
+      "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the instance a role";
 
   private S3Failures() {}
 
@@ -71,6 +76,78 @@ final class S3Failures {
     };
   }
 
+  /**
+   * Whether the server refused the request for who sent it, be it for a key that it does not know
+   * or for a right that this one does not have.
+   */
+  static boolean isRefusal(StoreException e) {
+    return switch (codeOf(e)) {
+      case "RequestTimeTooSkewed", "InvalidObjectState" -> false;
+      default -> e.kind() == Kind.DENIED || isWordless(e);
+    };
+  }
+
+  /** Whether nothing was learnt of the object, as the server takes signed requests only. */
+  static boolean isRefusalOfUnsigned(StoreException e) {
+    return isRefusal(e) || reply(e).filter(reply -> reply.statusCode() == 400).isPresent();
+  }
+
+  /** Whether the server says that the bucket is in another region, which it may name or not. */
+  static boolean isElsewhere(StoreException e) {
+    return switch (codeOf(e)) {
+      case "AuthorizationHeaderMalformed",
+          "PermanentRedirect",
+          "TemporaryRedirect",
+          "IllegalLocationConstraintException" ->
+          true;
+      default ->
+          reply(e)
+              .filter(
+                  reply ->
+                      switch (reply.statusCode()) {
+                        case 301, 307, 308 -> true;
+                        case 400 -> region(reply).isPresent(); // as a HEAD is answered
+                        default -> false;
+                      })
+              .isPresent();
+    };
+  }
+
+  /** The region that the reply names as the bucket's, whatever else it says. */
+  static Optional<String> region(StoreException e) {
+    return reply(e).flatMap(S3Failures::region);
+  }
+
+  private static Optional<String> region(S3Exception e) {
+    AwsErrorDetails details = e.awsErrorDetails();
+    Optional<String> region = Optional.empty();
+    if (details != null && details.sdkHttpResponse() != null) {
+      region = details.sdkHttpResponse().firstMatchingHeader("x-amz-bucket-region");
+    }
+    if (region.isEmpty() && code(e).equals("AuthorizationHeaderMalformed")) {
+      Matcher matcher = EXPECTED_REGION.matcher(words(e));
+      region = matcher.find() ? Optional.of(matcher.group(1)) : region;
+    }
+    return region.filter(name -> REGION.matcher(name).matches());
+  }
+
+  /** That the bucket itself is not there. */
+  static StoreException noBucket(StoreUrl store, String operation, Throwable cause) {
+    return new StoreException(
+        Kind.NO_STORE, operation, store.toString(), noBucket(store), CREATE_BUCKET, cause);
+  }
+
+  private static String noBucket(StoreUrl store) {
+    return "there is no bucket " + store.bucket();
+  }
+
+  /** What a request fails with that there is nothing to sign with. */
+  static StoreException noCredentials(
+      StoreUrl store, String operation, String key, Throwable cause) {
+    return new StoreException(
+        Kind.DENIED, operation, store.of(key), NO_CREDENTIALS, GIVE_CREDENTIALS, cause);
+  }
+
   /** Whether the server refused the request without a word why, as it does a HEAD. */
   static boolean isWordless(StoreException e) {
     return reply(e)
@@ -80,20 +157,19 @@ final class S3Failures {
   }
 
   /**
-   * @param endpoint the server that was named, if one was
    * @param conditional whether it was a write with a precondition
    */
   static StoreException translate(
       StoreUrl store,
-      Optional<URI> endpoint,
+      S3Settings settings,
       String operation,
       String key,
       boolean conditional,
       Throwable failure) {
     Verdict verdict =
         reply(failure)
-            .map(e -> ofReply(store, e, conditional))
-            .orElseGet(() -> ofSilence(store, endpoint, failure, conditional));
+            .map(e -> ofReply(store, settings, e, conditional))
+            .orElseGet(() -> ofSilence(store, settings.endpoint(), failure, conditional));
     return new StoreException(
         verdict.kind,
         operation,
@@ -105,16 +181,14 @@ final class S3Failures {
 
   private record Verdict(Kind kind, String detail, String remedy) {}
 
-  private static Verdict ofReply(StoreUrl store, S3Exception e, boolean conditional) {
+  private static Verdict ofReply(
+      StoreUrl store, S3Settings settings, S3Exception e, boolean conditional) {
     int status = e.statusCode();
     String code = code(e);
     String words = words(e);
     switch (code) {
       case "NoSuchBucket":
-        return new Verdict(
-            Kind.NO_STORE,
-            "there is no bucket " + store.bucket(),
-            "create it, or correct the URL or the endpoint");
+        return new Verdict(Kind.NO_STORE, noBucket(store), CREATE_BUCKET);
       case "NoSuchUpload":
         return new Verdict(Kind.NOT_FOUND, "there is no such upload", "");
       case "InvalidAccessKeyId", "XAdminUserNotFound":
@@ -131,8 +205,11 @@ final class S3Failures {
       case "InvalidObjectState":
         return new Verdict(
             Kind.DENIED, "the object is archived", "restore it from the archive first");
-      case "AuthorizationHeaderMalformed", "PermanentRedirect", "TemporaryRedirect":
-        return otherRegion(store, e, words);
+      case "AuthorizationHeaderMalformed",
+      "PermanentRedirect",
+      "TemporaryRedirect",
+      "IllegalLocationConstraintException":
+        return otherRegion(store, settings, e, words);
       case "BadDigest",
       "XAmzContentChecksumMismatch",
       "XAmzContentSHA256Mismatch",
@@ -157,16 +234,21 @@ final class S3Failures {
       return new Verdict(Kind.INVALID, words, "check FUSION_AWS_SSEKMS_KEY_ID");
     }
     return switch (status) {
-      case 301, 307, 308 -> otherRegion(store, e, words);
+      case 301, 307, 308 -> otherRegion(store, settings, e, words);
       case 401, 403 ->
           new Verdict(
               Kind.DENIED,
-              words,
+              "bucket " + store.bucket() + " refuses access: " + words,
               "allow s3:GetObject, s3:PutObject, s3:DeleteObject and, on the bucket, s3:ListBucket"
                   + " (without it S3 answers 403 for what is not there)"
                   + (words.contains("PutObjectTagging")
                       ? "; and s3:PutObjectTagging, or set fusion.tags = false"
-                      : ""));
+                      : "")
+                  + (settings.requesterPays()
+                      ? ""
+                      : "; if it lets its readers pay, set "
+                          + S3Settings.REQUESTER_PAYS
+                          + "=on to do so"));
       case 404 -> {
         boolean object = code.isEmpty() || code.equals("NoSuchKey");
         yield conditional && object
@@ -197,16 +279,10 @@ final class S3Failures {
     };
   }
 
-  private static Verdict otherRegion(StoreUrl store, S3Exception e, String words) {
-    Optional<String> region = Optional.empty();
-    AwsErrorDetails details = e.awsErrorDetails();
-    if (details != null && details.sdkHttpResponse() != null) {
-      region = details.sdkHttpResponse().firstMatchingHeader("x-amz-bucket-region");
-    }
-    Matcher matcher = EXPECTED_REGION.matcher(words);
-    if (region.isEmpty() && matcher.find()) {
-      region = Optional.of(matcher.group(1));
-    }
+  /** Of a bucket that was not found by going where the server says that it is. */
+  private static Verdict otherRegion(
+      StoreUrl store, S3Settings settings, S3Exception e, String words) {
+    Optional<String> region = region(e);
     return new Verdict(
         Kind.INVALID,
         "the bucket "
@@ -216,7 +292,9 @@ final class S3Failures {
             + " ("
             + words
             + ")",
-        "set AWS_REGION" + region.map(r -> "=" + r).orElse(" to the bucket's region"));
+        "set AWS_REGION"
+            + region.map(r -> "=" + r).orElse(" to the bucket's region")
+            + (settings.endpoint().isPresent() ? ", and the endpoint to that region's" : ""));
   }
 
   private static String words(S3Exception e) {
@@ -252,10 +330,7 @@ final class S3Failures {
     }
     String outer = String.valueOf(failure.getMessage());
     if (outer.contains("Unable to load credentials")) {
-      return new Verdict(
-          Kind.DENIED,
-          "there are no credentials",
-          "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give the instance a role");
+      return new Verdict(Kind.DENIED, NO_CREDENTIALS, GIVE_CREDENTIALS);
     }
     if (outer.toLowerCase(Locale.ROOT).contains("region")
         && failure instanceof SdkClientException) {

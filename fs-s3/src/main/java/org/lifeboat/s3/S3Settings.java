@@ -34,6 +34,8 @@ import software.amazon.awssdk.regions.providers.InstanceProfileRegionProvider;
  * FUSION_AWS_SSEKMS_KEY_ID                                 the key, with aws:kms
  * FUSION_TAGS                                              see {@link ObjectTags}
  * LIFEBOAT_S3_STORAGE_CLASS                                as S3 calls it, such as STANDARD_IA
+ * LIFEBOAT_REQUESTER_PAYS                                  on: we pay for what we read of others' buckets that
+ *                                                          ask for it
  * </pre>
  *
  * <p>Reading them touches no file and no network; {@link #region()} and {@link #credentials()} do,
@@ -41,14 +43,22 @@ import software.amazon.awssdk.regions.providers.InstanceProfileRegionProvider;
  */
 final class S3Settings {
 
+  static final String REQUESTER_PAYS = "LIFEBOAT_REQUESTER_PAYS";
+
   private final Map<String, String> environment;
   private final Optional<URI> endpoint;
   private final ObjectTags tags;
+  private final boolean requesterPays;
 
-  private S3Settings(Map<String, String> environment, Optional<URI> endpoint, ObjectTags tags) {
+  private S3Settings(
+      Map<String, String> environment,
+      Optional<URI> endpoint,
+      ObjectTags tags,
+      boolean requesterPays) {
     this.environment = Map.copyOf(environment);
     this.endpoint = endpoint;
     this.tags = tags;
+    this.requesterPays = requesterPays;
   }
 
   /**
@@ -70,7 +80,16 @@ final class S3Settings {
     } catch (IllegalArgumentException e) {
       throw invalid(url, "FUSION_TAGS: " + e.getMessage(), "correct or unset it", e);
     }
-    return new S3Settings(environment, endpoint, tags);
+    String pays = environment.getOrDefault(REQUESTER_PAYS, "");
+    boolean requesterPays =
+        switch (pays.toLowerCase(Locale.ROOT)) {
+          case "on", "true", "1" -> true;
+          case "", "off", "false", "0" -> false;
+          default ->
+              throw invalid(
+                  url, REQUESTER_PAYS + " is neither on nor off: " + pays, "write on or off", null);
+        };
+    return new S3Settings(environment, endpoint, tags, requesterPays);
   }
 
   private static URI endpoint(StoreUrl url, String name, String value) throws StoreException {
@@ -194,6 +213,11 @@ final class S3Settings {
     if (java.nio.file.Files.isReadable(path)) {
       files.addFile(ProfileFile.builder().content(path).type(type).build());
     }
+  }
+
+  /** Whether we say that we pay for our requests; S3 charges for that only where it is asked. */
+  boolean requesterPays() {
+    return requesterPays;
   }
 
   ObjectTags tags() {

@@ -10,8 +10,6 @@ import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
 import java.util.Optional;
-import java.util.concurrent.CompletableFuture;
-import java.util.concurrent.ExecutionException;
 import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.zip.CRC32C;
 import org.lifeboat.store.Keys;
@@ -23,12 +21,11 @@ import org.lifeboat.store.StoreException.Kind;
 import org.lifeboat.store.StoreUrl;
 import org.slf4j.Logger;
 import org.slf4j.LoggerFactory;
-import software.amazon.awssdk.auth.credentials.AwsCredentials;
 import software.amazon.awssdk.awscore.AwsRequestOverrideConfiguration;
 import software.amazon.awssdk.core.SdkResponse;
 import software.amazon.awssdk.core.async.AsyncRequestBody;
-import software.amazon.awssdk.services.s3.S3AsyncClient;
 import software.amazon.awssdk.services.s3.model.ChecksumAlgorithm;
+import software.amazon.awssdk.services.s3.model.CommonPrefix;
 import software.amazon.awssdk.services.s3.model.CopyObjectResponse;
 import software.amazon.awssdk.services.s3.model.EncodingType;
 import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
@@ -71,16 +68,17 @@ final class S3Store implements ObjectStore {
   private static final long COPY_PART = 512L << 20;
   private static final int PAGE = 1000;
   private static final int MAX_CHANGES = 10;
-  private static final int MAX_REFUSALS = 2;
+
+  /** Comes behind all keys of a directory: the last character that there is. */
+  private static final String LAST = "\udbff\udfff";
 
   private final StoreUrl url;
   private final S3Settings settings;
-  private final S3Clients clients;
+  private final S3Calls calls;
   private final String base;
   private final long maxCopy;
   private final long copyPart;
   private final AtomicBoolean tagging = new AtomicBoolean(true);
-  private final AtomicBoolean bucketSeen = new AtomicBoolean();
 
   S3Store(StoreUrl url, S3Settings settings) {
     this(url, settings, MAX_COPY, COPY_PART, S3Clients.STALL);
@@ -93,7 +91,7 @@ final class S3Store implements ObjectStore {
   S3Store(StoreUrl url, S3Settings settings, long maxCopy, long copyPart, Duration stall) {
     this.url = url;
     this.settings = settings;
-    this.clients = new S3Clients(settings, stall);
+    this.calls = new S3Calls(url, settings, new S3Clients(settings, stall));
     this.base = url.path().isEmpty() ? "" : url.path() + "/";
     this.maxCopy = maxCopy;
     this.copyPart = copyPart;
@@ -110,17 +108,7 @@ final class S3Store implements ObjectStore {
   public Optional<ObjectInfo> head(String key) throws StoreException {
     Keys.check(key);
     try {
-      HeadObjectResponse head =
-          call(
-              "head",
-              key,
-              Precondition.NONE,
-              c ->
-                  c.headObject(
-                      r ->
-                          r.bucket(url.bucket())
-                              .key(base + key)
-                              .overrideConfiguration(timeouts(0L))));
+      HeadObjectResponse head = headObject("head", key);
       return Optional.of(
           new ObjectInfo(
               key, head.contentLength(), head.eTag(), head.lastModified().toEpochMilli()));
@@ -134,6 +122,15 @@ final class S3Store implements ObjectStore {
       }
       throw e;
     }
+  }
+
+  private HeadObjectResponse headObject(String operation, String key) throws StoreException {
+    return calls.read(
+        operation,
+        key,
+        c ->
+            c.headObject(
+                r -> r.bucket(url.bucket()).key(base + key).overrideConfiguration(timeouts(0L))));
   }
 
   /** A HEAD has no body to say why it was refused: a GET has, and may not be refused at all. */
@@ -151,20 +148,14 @@ final class S3Store implements ObjectStore {
 
   /** A HEAD has no body to tell a missing bucket from a missing object: ask, once. */
   private void checkBucket(String operation) throws StoreException {
-    if (bucketSeen.get()) {
+    if (calls.bucketSeen()) {
       return;
     }
     try {
-      call(operation, "", Precondition.NONE, c -> c.headBucket(r -> r.bucket(url.bucket())));
+      calls.read(operation, "", calls::headBucket);
     } catch (StoreException e) {
       if (e.kind() == Kind.NOT_FOUND) {
-        throw new StoreException(
-            Kind.NO_STORE,
-            operation,
-            url.toString(),
-            "there is no bucket " + url.bucket(),
-            "create it, or correct the URL or the endpoint",
-            e);
+        throw S3Failures.noBucket(url, operation, e);
       }
       if (e.kind() != Kind.DENIED) { // who may not list the bucket may still use it
         throw e;
@@ -215,10 +206,9 @@ final class S3Store implements ObjectStore {
     BodyReader reader = new BodyReader(offset, into);
     try {
       BodyReader.Result result =
-          call(
+          calls.read(
               "get",
               key,
-              Precondition.NONE,
               c ->
                   c.getObject(
                       r ->
@@ -297,62 +287,97 @@ final class S3Store implements ObjectStore {
   }
 
   @Override
-  public ObjectInfo copy(String from, String to) throws StoreException {
+  public ObjectInfo copy(String from, String to, Precondition precondition) throws StoreException {
     Keys.check(from);
     Keys.check(to);
+    boolean conditional = !(precondition instanceof Precondition.None);
     for (int changes = 0; changes < MAX_CHANGES; changes++) {
       ObjectInfo source = head(from).orElseThrow(() -> noSuchObject("copy", from));
-      try {
-        return source.size() > maxCopy ? copyByParts(source, to) : copyAtOnce(source, to);
-      } catch (StoreException e) {
-        if (e.kind() != Kind.PRECONDITION_FAILED) {
-          throw e;
-        }
-        log.debug("{} was replaced while it was copied", url.of(from), e);
+      if (conditional && source.size() == 0) {
+        return put(to, ByteBuffer.allocate(0), precondition); // no part can be empty
+      }
+      Optional<ObjectInfo> copied =
+          conditional || source.size() > maxCopy
+              ? copyByParts(source, to, precondition)
+              : copyAtOnce(source, to);
+      if (copied.isPresent()) {
+        return copied.get();
       }
     }
     throw new StoreException(
         Kind.CONFLICT, "copy", url.of(from), "the object changes all the time", "", null);
   }
 
-  private ObjectInfo copyAtOnce(ObjectInfo source, String to) throws StoreException {
-    CopyObjectResponse copied =
-        tagged(
-            tag ->
-                longCall(
-                    "copy",
-                    source.key(),
-                    Precondition.NONE,
-                    c ->
-                        c.copyObject(
-                            r -> {
-                              r.sourceBucket(url.bucket())
-                                  .sourceKey(base + source.key())
-                                  .copySourceIfMatch(source.version())
-                                  .destinationBucket(url.bucket())
-                                  .destinationKey(base + to)
-                                  .overrideConfiguration(serverTimeouts(source.size()));
-                              tags(to, tag)
-                                  .ifPresent(
-                                      tags ->
-                                          r.tagging(tags)
-                                              .taggingDirective(TaggingDirective.REPLACE));
-                              settings.encryption().ifPresent(r::serverSideEncryption);
-                              settings.kmsKey().ifPresent(r::ssekmsKeyId);
-                              settings.storageClass().ifPresent(r::storageClass);
-                            })));
-    return new ObjectInfo(to, source.size(), copied.copyObjectResult().eTag(), date(copied));
+  /** Returns nothing when the source is another one by now. */
+  private Optional<ObjectInfo> copyAtOnce(ObjectInfo source, String to) throws StoreException {
+    CopyObjectResponse copied;
+    try {
+      copied = copyObject(source, to);
+    } catch (StoreException e) {
+      return replaced(source, e);
+    }
+    return Optional.of(
+        new ObjectInfo(to, source.size(), copied.copyObjectResult().eTag(), date(copied)));
   }
 
-  private ObjectInfo copyByParts(ObjectInfo source, String to) throws StoreException {
-    // without our checksums: the server makes the parts, and not every one takes their CRC32C then
-    S3Upload upload = begin(to, false);
+  private Optional<ObjectInfo> replaced(ObjectInfo source, StoreException e) throws StoreException {
+    if (e.kind() != Kind.PRECONDITION_FAILED) {
+      throw e;
+    }
+    log.debug("{} was replaced while it was copied", url.of(source.key()), e);
+    return Optional.empty();
+  }
+
+  private CopyObjectResponse copyObject(ObjectInfo source, String to) throws StoreException {
+    return tagged(
+        tag ->
+            longCall(
+                "copy",
+                source.key(),
+                Precondition.NONE,
+                c ->
+                    c.copyObject(
+                        r -> {
+                          r.sourceBucket(url.bucket())
+                              .sourceKey(base + source.key())
+                              .copySourceIfMatch(source.version())
+                              .destinationBucket(url.bucket())
+                              .destinationKey(base + to)
+                              .overrideConfiguration(serverTimeouts(source.size()));
+                          tags(to, tag)
+                              .ifPresent(
+                                  tags ->
+                                      r.tagging(tags).taggingDirective(TaggingDirective.REPLACE));
+                          settings.encryption().ifPresent(r::serverSideEncryption);
+                          settings.kmsKey().ifPresent(r::ssekmsKeyId);
+                          settings.storageClass().ifPresent(r::storageClass);
+                        })));
+  }
+
+  /**
+   * Also a small object goes by parts when there is a precondition: hardly any server obeys one of
+   * CopyObject, and all obey that of CompleteMultipartUpload. Returns nothing when the source is
+   * another one by now.
+   */
+  private Optional<ObjectInfo> copyByParts(ObjectInfo source, String to, Precondition precondition)
+      throws StoreException {
+    HeadObjectResponse like = headObject("copy", source.key());
+    if (!like.eTag().equals(source.version())) {
+      return Optional.empty();
+    }
+    S3Upload upload = begin(to, Optional.of(like));
     try {
       int number = 0;
       for (long at = 0; at < source.size(); at += copyPart) {
-        upload.copyPart(++number, source, at, Math.min(copyPart, source.size() - at));
+        try {
+          upload.copyPart(++number, source, at, Math.min(copyPart, source.size() - at));
+        } catch (StoreException e) {
+          Optional<ObjectInfo> nothing = replaced(source, e);
+          upload.abort();
+          return nothing;
+        }
       }
-      return upload.complete(Precondition.NONE);
+      return Optional.of(upload.complete(precondition));
     } catch (Throwable e) {
       try {
         upload.abort();
@@ -372,10 +397,9 @@ final class S3Store implements ObjectStore {
     while (true) {
       String behind = last;
       ListObjectsV2Response page =
-          call(
+          calls.read(
               "list",
               prefix,
-              Precondition.NONE,
               c ->
                   c.listObjectsV2(
                       r ->
@@ -399,6 +423,70 @@ final class S3Store implements ObjectStore {
         return new ListPage(List.copyOf(found), more);
       }
     }
+  }
+
+  @Override
+  public DirectoryPage listDirectory(String directory, String after) throws StoreException {
+    String prefix = base + Keys.checkDirectory(directory);
+    String behind = after.isEmpty() ? "" : base + after;
+    if (!behind.startsWith(prefix)) {
+      if (Keys.compare(behind, prefix) > 0) {
+        return new DirectoryPage(List.of(), false);
+      }
+      behind = prefix;
+    }
+    List<DirectoryEntry> found = new ArrayList<>();
+    String from = startAfter(prefix, behind);
+    for (String token = null; ; ) {
+      String next = token;
+      ListObjectsV2Response page =
+          calls.read(
+              "list directory",
+              directory,
+              c ->
+                  c.listObjectsV2(
+                      r ->
+                          r.bucket(url.bucket())
+                              .prefix(prefix)
+                              .delimiter("/")
+                              .startAfter(from)
+                              .continuationToken(next)
+                              .maxKeys(PAGE)
+                              .encodingType(EncodingType.URL)
+                              .overrideConfiguration(timeouts(1L << 20))));
+      for (S3Object object : page.contents()) {
+        if (Keys.isSegment(object.key().substring(prefix.length()))) {
+          found.add(
+              new ObjectInfo(
+                  object.key().substring(base.length()),
+                  object.size(),
+                  object.eTag(),
+                  object.lastModified().toEpochMilli()));
+        }
+      }
+      for (CommonPrefix below : page.commonPrefixes()) {
+        String name = below.prefix().substring(prefix.length(), below.prefix().length() - 1);
+        if (Keys.isSegment(name)) {
+          found.add(new Directory(below.prefix().substring(base.length())));
+        }
+      }
+      found.removeIf(entry -> Keys.compare(entry.key(), after) <= 0);
+      token = page.nextContinuationToken();
+      boolean more = Boolean.TRUE.equals(page.isTruncated()) && token != null;
+      if (!more || !found.isEmpty()) {
+        found.sort((a, b) -> Keys.compare(a.key(), b.key()));
+        return new DirectoryPage(List.copyOf(found), more);
+      }
+    }
+  }
+
+  /** What all further entries' keys come behind; those in a directory that was listed do not. */
+  private static String startAfter(String prefix, String behind) {
+    if (behind.length() == prefix.length()) {
+      return null;
+    }
+    int slash = behind.indexOf('/', prefix.length());
+    return slash < 0 ? behind : behind.substring(0, slash + 1) + LAST;
   }
 
   @Override
@@ -444,10 +532,14 @@ final class S3Store implements ObjectStore {
 
   @Override
   public MultipartUpload upload(String key) throws StoreException {
-    return begin(Keys.check(key), true);
+    return begin(Keys.check(key), Optional.empty());
   }
 
-  private S3Upload begin(String key, boolean checksums) throws StoreException {
+  /**
+   * @param like what the upload is to be a copy of, with what others attached to it; then without
+   *     our checksums: the server makes the parts, and not every one takes their CRC32C then
+   */
+  private S3Upload begin(String key, Optional<HeadObjectResponse> like) throws StoreException {
     String id =
         tagged(
                 tag ->
@@ -461,8 +553,16 @@ final class S3Store implements ObjectStore {
                                   r.bucket(url.bucket())
                                       .key(base + key)
                                       .checksumAlgorithm(
-                                          checksums ? ChecksumAlgorithm.CRC32_C : null)
+                                          like.isEmpty() ? ChecksumAlgorithm.CRC32_C : null)
                                       .overrideConfiguration(timeouts(0L));
+                                  like.ifPresent(
+                                      object ->
+                                          r.contentType(object.contentType())
+                                              .contentEncoding(object.contentEncoding())
+                                              .contentDisposition(object.contentDisposition())
+                                              .contentLanguage(object.contentLanguage())
+                                              .cacheControl(object.cacheControl())
+                                              .metadata(object.metadata()));
                                   tags(key, tag).ifPresent(r::tagging);
                                   settings.encryption().ifPresent(r::serverSideEncryption);
                                   settings.kmsKey().ifPresent(r::ssekmsKeyId);
@@ -479,7 +579,7 @@ final class S3Store implements ObjectStore {
 
   @Override
   public void close() {
-    clients.close();
+    calls.close();
   }
 
   // ---------------------------------------------------------------- for S3Upload
@@ -492,101 +592,14 @@ final class S3Store implements ObjectStore {
     return base + key;
   }
 
-  /** A call of the SDK. */
-  interface Call<T> {
-    CompletableFuture<T> on(S3AsyncClient client);
-  }
-
-  /** Does it and waits; every failure comes out as a {@link StoreException}. */
-  <T> T call(String operation, String key, Precondition precondition, Call<T> call)
+  <T> T call(String operation, String key, Precondition precondition, S3Calls.Call<T> call)
       throws StoreException {
-    boolean conditional = !(precondition instanceof Precondition.None);
-    return call(
-        operation, key, conditional ? S3Clients.Kind.ONCE : S3Clients.Kind.REPEATABLE, call);
+    return calls.call(operation, key, precondition, call);
   }
 
-  /** As above, for a request that makes the server move bytes before it answers. */
-  <T> T longCall(String operation, String key, Precondition precondition, Call<T> call)
+  <T> T longCall(String operation, String key, Precondition precondition, S3Calls.Call<T> call)
       throws StoreException {
-    boolean conditional = !(precondition instanceof Precondition.None);
-    return call(operation, key, conditional ? S3Clients.Kind.LONG_ONCE : S3Clients.Kind.LONG, call);
-  }
-
-  /**
-   * What was refused for its credentials or for its time has done nothing, and is sent again, be it
-   * conditional or not, when there are other credentials, or the clock was put right by the reply.
-   */
-  private <T> T call(String operation, String key, S3Clients.Kind kind, Call<T> call)
-      throws StoreException {
-    for (int refusals = 0; ; refusals++) {
-      Optional<AwsCredentials> used = signer(operation, key);
-      try {
-        return once(operation, key, kind, call);
-      } catch (StoreException e) {
-        boolean again =
-            refusals < MAX_REFUSALS
-                && (S3Failures.isSkew(e)
-                    || (S3Failures.isOfCredentials(e)
-                        && used.isPresent()
-                        && clients.credentials().renew(used.get())));
-        if (!again) {
-          throw S3Failures.isExpired(e) ? expired(operation, key, e) : e;
-        }
-        log.info(
-            "{}; again with {}",
-            e.getMessage(),
-            S3Failures.isSkew(e) ? "the server's time" : "other credentials");
-      }
-    }
-  }
-
-  private Optional<AwsCredentials> signer(String operation, String key) throws StoreException {
-    try {
-      return clients.credentials().current();
-    } catch (RuntimeException e) { // no region, or closed
-      throw S3Failures.translate(url, settings.endpoint(), operation, key, false, e);
-    }
-  }
-
-  private StoreException expired(String operation, String key, StoreException e) {
-    return new StoreException(
-        Kind.DENIED,
-        operation,
-        url.of(key),
-        "the credentials have expired",
-        settings.renewal(),
-        e.getCause());
-  }
-
-  private <T> T once(String operation, String key, S3Clients.Kind kind, Call<T> call)
-      throws StoreException {
-    boolean conditional = kind == S3Clients.Kind.ONCE || kind == S3Clients.Kind.LONG_ONCE;
-    if (Thread.currentThread().isInterrupted()) {
-      throw interrupted(operation, key, null);
-    }
-    CompletableFuture<T> future;
-    try {
-      future = call.on(clients.of(kind));
-    } catch (RuntimeException e) {
-      throw S3Failures.translate(url, settings.endpoint(), operation, key, false, e);
-    }
-    try {
-      T result = future.get();
-      bucketSeen.set(true);
-      return result;
-    } catch (InterruptedException e) {
-      future.cancel(true);
-      Thread.currentThread().interrupt();
-      throw interrupted(operation, key, e);
-    } catch (ExecutionException e) {
-      throw S3Failures.translate(
-          url, settings.endpoint(), operation, key, conditional, e.getCause());
-    }
-  }
-
-  private StoreException interrupted(String operation, String key, Throwable cause) {
-    return new StoreException(
-        Kind.INTERRUPTED, operation, url.of(key), "the thread was interrupted", "", cause);
+    return calls.longCall(operation, key, precondition, call);
   }
 
   /** Something that writes tags, or does not when it is handed false. */

@@ -228,7 +228,9 @@ public final class FaultProxy implements AutoCloseable {
               ? Operation.PARTS
               : query.matches("(.*&)?uploads(=?|=?&.*)")
                   ? Operation.UPLOADS
-                  : query.contains("list-type=") ? Operation.LIST : Operation.GET;
+                  : query.contains("list-type=")
+                      ? query.contains("delimiter=") ? Operation.LIST_DIRECTORY : Operation.LIST
+                      : Operation.GET;
       case "PUT" ->
           upload
               ? Operation.PART

@@ -9,7 +9,6 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.HashMap;
 import java.util.Map;
-import java.util.Optional;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -27,9 +26,18 @@ import software.amazon.awssdk.services.s3.model.S3Exception;
 final class S3FailuresTest {
 
   private static final StoreUrl URL = StoreUrl.parse("s3://bucket/prefix");
+  private static final S3Settings SETTINGS = settings();
+
+  private static S3Settings settings() {
+    try {
+      return S3Settings.of(URL, Map.of());
+    } catch (StoreException e) {
+      throw new AssertionError(e);
+    }
+  }
 
   private static StoreException translate(Throwable failure, boolean conditional) {
-    return S3Failures.translate(URL, Optional.empty(), "put", "a", conditional, failure);
+    return S3Failures.translate(URL, SETTINGS, "put", "a", conditional, failure);
   }
 
   private static Throwable reply(int status, String code, String message) {
@@ -132,6 +140,7 @@ final class S3FailuresTest {
     "AWS_ENDPOINT_URL, http://",
     "AWS_S3_ENDPOINT, http://a b",
     "FUSION_TAGS, nonsense",
+    "LIFEBOAT_REQUESTER_PAYS, maybe",
   })
   void settings_that_make_no_sense_are_named(String name, String value) {
     StoreException e =

@@ -140,6 +140,18 @@ final class S3FaultsTest {
                 .toList());
       }
     },
+    LIST_DIRECTORY {
+      @Override
+      void run(ObjectStore faulty, ObjectStore sane, String in) throws Exception {
+        sane.put(in + "d/a", text("a"), Precondition.NONE);
+        sane.put(in + "d/b/c", text("b"), Precondition.NONE);
+        assertEquals(
+            List.of(in + "d/a", in + "d/b/"),
+            faulty.listDirectory(in + "d/", "").entries().stream()
+                .map(ObjectStore.DirectoryEntry::key)
+                .toList());
+      }
+    },
     PUT {
       @Override
       void run(ObjectStore faulty, ObjectStore sane, String in) throws Exception {

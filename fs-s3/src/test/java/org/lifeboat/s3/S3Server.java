@@ -266,7 +266,7 @@ public final class S3Server implements AutoCloseable {
   /** Makes a bucket; that it is there already is no error. */
   public S3Server createBucket(String bucket) throws IOException {
     try (S3Clients clients = new S3Clients(S3Settings.of(url(bucket), environment()))) {
-      clients.of(S3Clients.Kind.ONCE).createBucket(r -> r.bucket(bucket)).join();
+      clients.of(S3Clients.Kind.REPEATABLE).createBucket(r -> r.bucket(bucket)).join();
     } catch (java.util.concurrent.CompletionException e) {
       if (S3Failures.reply(e).filter(reply -> reply.statusCode() == 409).isEmpty()) {
         throw new IOException("cannot make bucket " + bucket, e);

@@ -63,7 +63,7 @@ final class S3StoreContractTest {
     }
   }
 
-  /** Lacks two things. */
+  /** Lacks three things, and is slow. */
   @Nested
   final class S3Proxy extends OnServer {
     S3Proxy() {
@@ -72,7 +72,13 @@ final class S3StoreContractTest {
 
     @Override
     protected Set<Lack> lacks() {
-      return EnumSet.of(Lack.ONE_WINNER_OF_MATCHES, Lack.UNKNOWN_UPLOAD_IS_REFUSED);
+      return EnumSet.of(
+          Lack.ONE_WINNER_OF_MATCHES, Lack.UNKNOWN_UPLOAD_IS_REFUSED, Lack.ORDER_BY_UTF_8);
+    }
+
+    @Override
+    protected int many() {
+      return 2_000;
     }
   }
 }

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.ByteBuffer;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -26,10 +27,13 @@ import org.lifeboat.store.MultipartUpload;
 import org.lifeboat.store.MultipartUpload.Part;
 import org.lifeboat.store.ObjectStore;
 import org.lifeboat.store.Precondition;
+import org.lifeboat.store.StoreCall.Operation;
 import org.lifeboat.store.StoreException;
 import org.lifeboat.store.StoreException.Kind;
 import org.lifeboat.store.StoreUrl;
+import org.lifeboat.store.SubStore;
 import org.lifeboat.store.TestData;
+import software.amazon.awssdk.core.async.AsyncRequestBody;
 import software.amazon.awssdk.services.s3.model.HeadObjectResponse;
 import software.amazon.awssdk.services.s3.model.Tag;
 
@@ -128,7 +132,7 @@ final class S3StoreTest {
       CountDownLatch underWay = new CountDownLatch(writers * 3);
       ByteBuffer body = data.bytes(1 << 20);
       try (ExecutorService threads = Executors.newVirtualThreadPerTaskExecutor()) {
-        List<Future<StoreException>> ends = new java.util.ArrayList<>();
+        List<Future<StoreException>> ends = new ArrayList<>();
         for (int w = 0; w < writers; w++) {
           String name = "writer-" + w + "/";
           boolean conditional = w % 2 == 0;
@@ -249,6 +253,158 @@ final class S3StoreTest {
         assertEquals(Kind.INVALID, e.kind(), e.getMessage());
         assertEquals("check FUSION_AWS_SSEKMS_KEY_ID", e.remedy());
       }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Product.class)
+  void another_region_than_the_servers_is_no_obstacle(Product product) throws Exception {
+    Map<String, String> elsewhere = Map.of("AWS_REGION", "eu-west-1");
+    try (S3Server server = S3Server.start(product, directory).createBucket("bucket")) {
+      try (ObjectStore store = open(server, "bucket/run", elsewhere)) {
+        store.put("a", text("first"), Precondition.ABSENT);
+        assertEquals("first", Blob.read(store, "a", 9).orElseThrow().text());
+      }
+      try (ObjectStore store = open(server, "bucket/run", elsewhere)) {
+        assertEquals(5, store.head("a").orElseThrow().size());
+        assertTrue(store.head("b").isEmpty());
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"VERSITYGW", "MINIO"})
+  void a_public_bucket_is_read_by_everybody_and_written_by_nobody(Product product)
+      throws Exception {
+    try (S3Server server = S3Server.start(product, directory).createBucket("bucket");
+        ObjectStore owner = server.open("bucket/run");
+        S3Clients clients =
+            new S3Clients(S3Settings.of(server.url("bucket"), server.environment()))) {
+      owner.put("d/a", text("content"), Precondition.ABSENT);
+      String version = owner.head("d/a").orElseThrow().version();
+      Map<String, String> stranger = Map.of("AWS_ACCESS_KEY_ID", "nobody");
+      try (ObjectStore store = open(server, "bucket/run", stranger)) {
+        assertEquals(Kind.DENIED, failure(() -> Blob.read(store, "d/a", 9)).kind());
+        assertEquals(Kind.DENIED, failure(() -> store.head("d/a")).kind());
+        clients
+            .of(S3Clients.Kind.ONCE)
+            .putBucketPolicy(
+                r ->
+                    r.bucket("bucket")
+                        .policy(
+                            """
+                            {"Version": "2012-10-17", "Statement": [
+                              {"Effect": "Allow", "Principal": {"AWS": ["*"]},
+                               "Action": ["s3:ListBucket"], "Resource": ["arn:aws:s3:::bucket"]},
+                              {"Effect": "Allow", "Principal": {"AWS": ["*"]},
+                               "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::bucket/*"]}]}
+                            """))
+            .join();
+        assertEquals("content", Blob.read(store, "d/a", 9).orElseThrow().text());
+        assertEquals(version, store.head("d/a").orElseThrow().version());
+        assertTrue(store.head("d/b").isEmpty());
+        assertEquals(
+            List.of(new ObjectStore.Directory("d/")), store.listDirectory("", "").entries());
+        assertEquals(1, store.list("d/", "").objects().size());
+        assertEquals(
+            Kind.DENIED, failure(() -> store.put("d/b", text("x"), Precondition.NONE)).kind());
+        assertEquals(Kind.DENIED, failure(() -> store.delete("d/a")).kind());
+        assertEquals(Kind.DENIED, failure(() -> store.copy("d/a", "d/b")).kind());
+      }
+      assertEquals(version, owner.head("d/a").orElseThrow().version());
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"VERSITYGW", "MINIO"})
+  void a_directory_costs_what_it_holds_and_not_what_is_below(Product product) throws Exception {
+    try (S3Server server = S3Server.start(product, directory).createBucket("bucket");
+        FaultProxy proxy = FaultProxy.before(server, 1);
+        ObjectStore whole =
+            open(
+                server, "bucket/run", Map.of("AWS_ENDPOINT_URL_S3", proxy.endpoint().toString()))) {
+      ObjectStore folder = new SubStore(whole, "folder");
+      try (ExecutorService threads = Executors.newFixedThreadPool(16)) {
+        List<Future<?>> puts = new ArrayList<>();
+        for (int i = 0; i < 1_200; i++) {
+          String key = "deep/" + i % 7 + "/" + i;
+          puts.add(threads.submit(() -> folder.put(key, text("x"), Precondition.NONE)));
+        }
+        for (Future<?> put : puts) {
+          put.get();
+        }
+      }
+      folder.put("top", text("x"), Precondition.NONE);
+      List<ObjectStore.DirectoryEntry> entries = folder.listDirectory("", "").entries();
+      assertEquals(new ObjectStore.Directory("deep/"), entries.getFirst());
+      assertEquals("top", entries.get(1).key());
+      assertEquals(2, entries.size());
+      assertEquals(7, folder.listDirectory("deep/", "").entries().size());
+      assertEquals(6, folder.listDirectory("deep/", "deep/0/").entries().size());
+      assertEquals(List.of("top"), names(folder.listDirectory("", "deep/")));
+      assertEquals(
+          4,
+          proxy.journal().stream()
+              .filter(request -> request.operation() == Operation.LIST_DIRECTORY)
+              .count());
+      assertEquals("copied", folder.copy("top", "copied", Precondition.ABSENT).key());
+      assertTrue(whole.head("folder/copied").isPresent());
+    }
+  }
+
+  private static List<String> names(ObjectStore.DirectoryPage page) {
+    return page.entries().stream().map(ObjectStore.DirectoryEntry::key).toList();
+  }
+
+  @ParameterizedTest
+  @EnumSource(names = {"VERSITYGW", "MINIO"})
+  void a_copy_keeps_what_others_attached(Product product) throws Exception {
+    try (S3Server server = S3Server.start(product, directory).createBucket("bucket");
+        ObjectStore store = server.open("bucket");
+        S3Clients clients =
+            new S3Clients(S3Settings.of(server.url("bucket"), server.environment()))) {
+      clients
+          .of(S3Clients.Kind.ONCE)
+          .putObject(
+              r ->
+                  r.bucket("bucket")
+                      .key("page")
+                      .contentType("text/html")
+                      .cacheControl("max-age=60")
+                      .metadata(Map.of("made-by", "hand")),
+              AsyncRequestBody.fromString("content"))
+          .join();
+      store.copy("page", "plain", Precondition.NONE);
+      store.copy("page", "conditional", Precondition.ABSENT);
+      for (String key : List.of("plain", "conditional")) {
+        HeadObjectResponse head =
+            clients.of(S3Clients.Kind.ONCE).headObject(r -> r.bucket("bucket").key(key)).join();
+        assertEquals("text/html", head.contentType(), key);
+        assertEquals("max-age=60", head.cacheControl(), key);
+        assertEquals(Map.of("made-by", "hand"), head.metadata(), key);
+        assertEquals("content", Blob.read(store, key, 9).orElseThrow().text());
+      }
+    }
+  }
+
+  /** Other programs mark folders by objects whose keys end with a slash, and use any name. */
+  @Test
+  void what_others_put_into_a_bucket_is_listed_as_far_as_it_has_a_key() throws Exception {
+    try (S3Server server = S3Server.start(Product.MINIO, directory).createBucket("bucket");
+        ObjectStore store = server.open("bucket/run");
+        S3Clients clients =
+            new S3Clients(S3Settings.of(server.url("bucket"), server.environment()))) {
+      for (String key : List.of("run/", "run/folder/", "run/a", "run/a-b", "run/x/y/")) {
+        clients
+            .of(S3Clients.Kind.ONCE)
+            .putObject(r -> r.bucket("bucket").key(key), AsyncRequestBody.fromString(""))
+            .join();
+      }
+      assertEquals(List.of("a", "a-b", "folder/", "x/"), names(store.listDirectory("", "")));
+      assertEquals(List.of("a-b", "folder/", "x/"), names(store.listDirectory("", "a")));
+      assertEquals(List.of("folder/", "x/"), names(store.listDirectory("", "a/")));
+      assertEquals(List.of(), names(store.listDirectory("folder/", "")));
+      assertEquals(List.of("x/y/"), names(store.listDirectory("x/", "")));
     }
   }
 

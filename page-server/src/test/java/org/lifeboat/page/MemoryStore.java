@@ -5,6 +5,7 @@ import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.SequencedMap;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentSkipListMap;
 import java.util.concurrent.atomic.AtomicInteger;
@@ -105,12 +106,26 @@ public final class MemoryStore implements ObjectStore {
   }
 
   @Override
+  public DirectoryPage listDirectory(String directory, String after) {
+    SequencedMap<String, DirectoryEntry> found = new TreeMap<>();
+    for (ObjectInfo object : list(directory, "").objects()) {
+      int slash = object.key().indexOf('/', directory.length());
+      DirectoryEntry entry =
+          slash < 0 ? object : new Directory(object.key().substring(0, slash + 1));
+      if (entry.key().compareTo(after) > 0) {
+        found.put(entry.key(), entry);
+      }
+    }
+    return new DirectoryPage(List.copyOf(found.values()), false);
+  }
+
+  @Override
   public void delete(String key) {
     objects.remove(key);
   }
 
   @Override
-  public ObjectInfo copy(String from, String to) {
+  public ObjectInfo copy(String from, String to, Precondition precondition) {
     objects.put(to, objects.get(from));
     return info(to, objects.get(to));
   }
