@@ -458,6 +458,8 @@ public final class Libc {
     long blocks = s.struct.get(JAVA_LONG, geteuid() == 0 ? 24 : 32);
     return new FileSystemStat(
         s.struct.get(JAVA_LONG, 0) & 0xffffffffL,
+        s.struct.get(JAVA_LONG, 16) * unit,
+        s.struct.get(JAVA_LONG, 24) * unit,
         blocks * unit,
         s.struct.get(JAVA_LONG, 40),
         s.struct.get(JAVA_LONG, 48));
