@@ -99,6 +99,7 @@ final class FileTreeMountTest {
     all.put("model", model);
     all.put("mount", new PosixReal(BytePath.of(mount())));
     operations.run(all, 700, () -> {});
+    operations.closeAll(all); // else the mount would be busy
     unmount();
     mount();
     operations.compareAll(all, "");

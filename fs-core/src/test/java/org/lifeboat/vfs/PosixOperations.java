@@ -214,6 +214,13 @@ final class PosixOperations {
     }
   }
 
+  /** Closes what the operations have left open. */
+  void closeAll(Map<String, Posix> all) throws Exception {
+    for (int slot = 0; slot < SLOTS; slot++) {
+      close(all, slot);
+    }
+  }
+
   private void close(Map<String, Posix> all, int slot) throws Exception {
     if (open[slot]) {
       act(all, "close " + slot, posix -> posix.close(slot));
