@@ -40,6 +40,12 @@ final class S3StoreContractTest {
     protected ObjectStore open(String name) throws Exception {
       return server.open("contract/" + name);
     }
+
+    /** Three pages of a server's; ten and more in the long suite. */
+    @Override
+    protected int many() {
+      return "long".equals(System.getProperty("lifeboat.suite")) ? 10_000 : 2_400;
+    }
   }
 
   /** Lacks nothing. */
@@ -74,11 +80,6 @@ final class S3StoreContractTest {
     protected Set<Lack> lacks() {
       return EnumSet.of(
           Lack.ONE_WINNER_OF_MATCHES, Lack.UNKNOWN_UPLOAD_IS_REFUSED, Lack.ORDER_BY_UTF_8);
-    }
-
-    @Override
-    protected int many() {
-      return 2_000;
     }
   }
 }
