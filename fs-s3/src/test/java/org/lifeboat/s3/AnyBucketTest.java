@@ -23,6 +23,7 @@ import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.function.Executable;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.api.parallel.Isolated;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
@@ -41,6 +42,7 @@ import software.amazon.awssdk.regions.Region;
 
 /** A bucket of which a user knows the name and nothing else: what is sent to find out the rest. */
 @Timeout(120)
+@Isolated // it sets properties of the whole JVM
 final class AnyBucketTest {
 
   @TempDir private Path home;

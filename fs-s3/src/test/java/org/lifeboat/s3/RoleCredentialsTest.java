@@ -19,6 +19,7 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
+import org.junit.jupiter.api.parallel.Isolated;
 import org.lifeboat.store.Blob;
 import org.lifeboat.store.ObjectStore;
 import org.lifeboat.store.Precondition;
@@ -30,6 +31,7 @@ import org.lifeboat.store.StoreException.Kind;
  * they were to be good for hours: of a container (ECS, EKS) and of an instance (EC2).
  */
 @Timeout(120)
+@Isolated // it sets properties of the whole JVM
 final class RoleCredentialsTest {
 
   @TempDir private Path folder;
