@@ -75,8 +75,9 @@ final class Layout implements AutoCloseable {
   static Layout open(BytePath directory, CrashPoints points) throws CacheException {
     try {
       prepare(directory);
-      OpenFile lock = lock(directory);
+      OpenFile lock = OpenFile.writeOrCreate(directory.resolve("lock"));
       try {
+        take(lock, directory);
         Layout layout = new Layout(directory, lock);
         layout.check(points);
         return layout;
@@ -133,39 +134,38 @@ final class Layout implements AutoCloseable {
 
   private static void makeDirectories(BytePath directory) throws ErrnoException {
     try {
+      makeDirectory(directory);
+    } catch (ErrnoException e) {
+      if (e.errno() != Errno.ENOENT || directory.equals(BytePath.ROOT)) {
+        throw e;
+      }
+      makeDirectories(directory.parent());
+      makeDirectories(directory);
+    }
+  }
+
+  /** Unless something of that name is there. */
+  private static void makeDirectory(BytePath directory) throws ErrnoException {
+    try {
       Libc.mkdir(directory, 0700);
     } catch (ErrnoException e) {
-      if (e.errno() == Errno.ENOENT && !directory.equals(BytePath.ROOT)) {
-        makeDirectories(directory.parent());
-        makeDirectories(directory);
-      } else if (e.errno() != Errno.EEXIST) {
+      if (e.errno() != Errno.EEXIST) {
         throw e;
       }
     }
   }
 
-  private static OpenFile lock(BytePath directory) throws IOException {
-    OpenFile lock = OpenFile.writeOrCreate(directory.resolve("lock"));
-    try {
-      if (!lock.tryLock()) {
-        String holder = readLine(lock).strip();
-        throw new CacheException(
-            Errno.EBUSY,
-            OPEN,
-            directory,
-            "process " + (holder.isEmpty() ? "unknown" : holder) + " has it open",
-            "end that one, or give this one another directory");
-      }
-      writeLine(lock, ProcessHandle.current().pid() + "\n");
-      return lock;
-    } catch (IOException | RuntimeException e) {
-      try {
-        lock.close();
-      } catch (ErrnoException more) {
-        e.addSuppressed(more);
-      }
-      throw e;
+  private static void take(OpenFile lock, BytePath directory) throws IOException {
+    if (!lock.tryLock()) {
+      String holder = readLine(lock).strip();
+      throw new CacheException(
+          Errno.EBUSY,
+          OPEN,
+          directory,
+          "process " + (holder.isEmpty() ? "unknown" : holder) + " has it open",
+          "end that one, or give this one another directory");
     }
+    writeLine(lock, ProcessHandle.current().pid() + "\n");
   }
 
   private void check(CrashPoints points) throws IOException {
@@ -200,13 +200,7 @@ final class Layout implements AutoCloseable {
             "use the newer Lifeboat, or another directory");
       }
     }
-    try {
-      Libc.mkdir(contents, 0700);
-    } catch (ErrnoException e) {
-      if (e.errno() != Errno.EEXIST) {
-        throw e;
-      }
-    }
+    makeDirectory(contents);
   }
 
   static String line(int version) {
@@ -235,10 +229,7 @@ final class Layout implements AutoCloseable {
   }
 
   private static void writeLine(OpenFile file, String line) throws ErrnoException {
-    try (Arena arena = Arena.ofConfined()) {
-      file.truncate(0);
-      file.write(arena.allocateFrom(ValueLayout.JAVA_BYTE, line.getBytes(UTF_8)), 0);
-    }
+    file.replace(line.getBytes(UTF_8));
   }
 
   BytePath directory() {
@@ -283,13 +274,7 @@ final class Layout implements AutoCloseable {
         throw e;
       }
     }
-    try {
-      Libc.mkdir(file.parent(), 0700);
-    } catch (ErrnoException e) {
-      if (e.errno() != Errno.EEXIST) {
-        throw e;
-      }
-    }
+    makeDirectory(file.parent());
     return OpenFile.create(file);
   }
 

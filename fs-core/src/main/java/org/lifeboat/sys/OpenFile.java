@@ -1,6 +1,8 @@
 package org.lifeboat.sys;
 
+import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.time.Instant;
 
 /** An open descriptor, close-on-exec. Positional calls may come from several threads at once. */
@@ -69,6 +71,14 @@ public final class OpenFile implements AutoCloseable {
     long done = 0;
     while (done < from.byteSize()) {
       done += Libc.pwrite(fd, path, from.asSlice(done), offset + done);
+    }
+  }
+
+  /** Makes these few bytes the whole content; in between the file is empty. */
+  public void replace(byte[] content) throws ErrnoException {
+    try (Arena arena = Arena.ofConfined()) {
+      truncate(0);
+      write(arena.allocateFrom(ValueLayout.JAVA_BYTE, content), 0);
     }
   }
 

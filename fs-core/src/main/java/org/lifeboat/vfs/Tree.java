@@ -93,16 +93,16 @@ final class Tree {
 
   /** A number for something of the store that has none yet. */
   long foreignId(long volume, String key) {
-    long id = FOREIGN | (hash(volume, key) >>> 2);
-    while (nodes.containsKey(id)) {
-      id = FOREIGN | ((id + 1) & (FOREIGN - 1));
-    }
-    return id;
+    return freeId(hash(volume, key));
   }
 
   /** A number for a volume's root. */
   long volumeId(Name scheme, Name volume) {
-    long id = FOREIGN | (hash(0, scheme.text() + "/" + volume.text()) >>> 2);
+    return freeId(hash(0, scheme.text() + "/" + volume.text()));
+  }
+
+  private long freeId(long hash) {
+    long id = FOREIGN | (hash >>> 2);
     while (nodes.containsKey(id)) {
       id = FOREIGN | ((id + 1) & (FOREIGN - 1));
     }

@@ -310,7 +310,6 @@ final class S3Calls implements AutoCloseable {
 
   private <T> T once(String operation, String key, S3Clients.Kind kind, Call<T> call)
       throws StoreException {
-    boolean conditional = kind == S3Clients.Kind.ONCE || kind == S3Clients.Kind.LONG_ONCE;
     if (Thread.currentThread().isInterrupted()) {
       throw interrupted(operation, key, null);
     }
@@ -329,7 +328,7 @@ final class S3Calls implements AutoCloseable {
       Thread.currentThread().interrupt();
       throw interrupted(operation, key, e);
     } catch (ExecutionException e) {
-      throw S3Failures.translate(url, settings, operation, key, conditional, e.getCause());
+      throw S3Failures.translate(url, settings, operation, key, kind.isOnce(), e.getCause());
     }
   }
 

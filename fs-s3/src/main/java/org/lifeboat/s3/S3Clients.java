@@ -69,7 +69,12 @@ final class S3Clients implements AutoCloseable {
     /** It is sent once, and the server may take its time before it answers. */
     LONG_ONCE,
     /** Repeatable, and not signed: what anybody may read. */
-    ANONYMOUS
+    ANONYMOUS;
+
+    /** Whether it is never sent again. */
+    boolean isOnce() {
+      return this == ONCE || this == LONG_ONCE;
+    }
   }
 
   private record Connected(
@@ -137,7 +142,6 @@ final class S3Clients implements AutoCloseable {
 
   private S3AsyncClient client(Connected there, Region region, Kind kind) {
     boolean slow = kind == Kind.LONG || kind == Kind.LONG_ONCE;
-    boolean once = kind == Kind.ONCE || kind == Kind.LONG_ONCE;
     boolean signed = kind != Kind.ANONYMOUS;
     var builder =
         S3AsyncClient.builder()
@@ -154,7 +158,7 @@ final class S3Clients implements AutoCloseable {
             .overrideConfiguration(
                 all -> {
                   all.retryStrategy(
-                          once
+                          kind.isOnce()
                               ? AwsRetryStrategy.doNotRetry()
                               : AwsRetryStrategy.standardRetryStrategy())
                       .scheduledExecutorService(there.timer);

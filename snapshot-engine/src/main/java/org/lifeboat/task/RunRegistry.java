@@ -1,8 +1,6 @@
 package org.lifeboat.task;
 
 import java.io.IOException;
-import java.lang.foreign.Arena;
-import java.lang.foreign.ValueLayout;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.DirectoryIteratorException;
 import java.nio.file.DirectoryStream;
@@ -74,26 +72,14 @@ public final class RunRegistry implements AutoCloseable {
     Folders.createPrivate(base);
     Path link = base.resolve(hash(url));
     Path file = base.resolve(hash(url) + ".lock");
-    BytePath path = BytePath.of(file);
-    OpenFile lock = OpenFile.writeOrCreate(path);
-    while (true) {
-      if (!lock.tryLock()) {
-        lock.close();
-        return Optional.empty();
-      }
-      if (isStill(lock, path)) {
-        break;
-      }
-      lock.close(); // a run that ended removed the file: what was locked is not the file of this
-      // name
-      lock = OpenFile.writeOrCreate(path);
+    Optional<OpenFile> lock = lock(BytePath.of(file));
+    if (lock.isEmpty()) {
+      return Optional.empty();
     }
-    RunRegistry place = new RunRegistry(link, file, lock);
-    try (Arena arena = Arena.ofConfined()) {
+    RunRegistry place = new RunRegistry(link, file, lock.get());
+    try {
       // for who looks whose it is; and a full disk shows here
-      byte[] whose = (runDirectory + "\n").getBytes(StandardCharsets.UTF_8);
-      lock.truncate(0);
-      lock.write(arena.allocateFrom(ValueLayout.JAVA_BYTE, whose), 0);
+      lock.get().replace((runDirectory + "\n").getBytes(StandardCharsets.UTF_8));
     } catch (IOException e) {
       place.abandon(e);
       throw e;
@@ -103,7 +89,7 @@ public final class RunRegistry implements AutoCloseable {
       Optional<Path> earlier = earlier(link, runDirectory);
       if (earlier.isPresent()) {
         if (initLives(earlier.get())) { // with a task, and an engine that is being started again
-          lock.close();
+          place.lock.close();
           return Optional.empty();
         }
         Folders.delete(earlier.get());
@@ -124,6 +110,23 @@ public final class RunRegistry implements AutoCloseable {
       lock.close();
     } catch (IOException suppressed) {
       failure.addSuppressed(suppressed);
+    }
+  }
+
+  /**
+   * Empty when somebody has it. A run that ends removes the file, maybe just before it is locked.
+   */
+  private static Optional<OpenFile> lock(BytePath path) throws ErrnoException {
+    while (true) {
+      OpenFile lock = OpenFile.writeOrCreate(path);
+      if (!lock.tryLock()) {
+        lock.close();
+        return Optional.empty();
+      }
+      if (isStill(lock, path)) {
+        return Optional.of(lock);
+      }
+      lock.close();
     }
   }
 
