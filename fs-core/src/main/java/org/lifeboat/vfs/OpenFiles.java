@@ -257,7 +257,7 @@ final class OpenFiles {
       listings.refresh(node, "open");
     }
     try {
-      return open(node, access(flags), write, truncate, killPrivileges);
+      return open(node, access(flags), truncate, killPrivileges);
     } catch (VfsException e) {
       if (e.errno() != Errno.ESTALE) {
         throw e;
@@ -266,7 +266,7 @@ final class OpenFiles {
       if (node.isNameless()) {
         throw Namespace.failure(Errno.ENOENT, "open", node);
       }
-      return open(node, access(flags), write, truncate, killPrivileges);
+      return open(node, access(flags), truncate, killPrivileges);
     }
   }
 
@@ -278,38 +278,51 @@ final class OpenFiles {
     };
   }
 
-  private Opened open(
-      Node node, int access, boolean write, boolean truncate, boolean killPrivileges)
+  private Opened open(Node node, int access, boolean truncate, boolean killPrivileges)
       throws VfsException {
     ContentState c = node.content();
     lock(c);
     try {
-      boolean first = c.open == null;
-      Contents.Content content = first ? obtain(node, "open") : c.open;
-      boolean done = false;
-      try {
-        fetch(node, content, write, truncate);
-        long id = handles.next(access);
-        if (write) {
-          openWriter(node, c, content, id, truncate, killPrivileges);
-        } else {
-          count(node, 1, 0);
-        }
-        c.open = content;
-        c.users++;
-        handles.put(new Handle(id, node, content));
-        done = true;
-        return opened(node, c, content, id);
-      } finally {
-        if (!done && first) {
-          c.open = null;
-          content.close();
-        }
-      }
+      Handle handle = open(node, c, handles.next(access), truncate, killPrivileges, "open");
+      return opened(node, c, handle.content, handle.id);
     } catch (IOException e) {
       throw Failures.of(e, "open", Namespace.path(node));
     } finally {
       c.lock.unlock();
+    }
+  }
+
+  /** One more handle, of that id; the content's lock is held. */
+  private Handle open(
+      Node node,
+      ContentState c,
+      long id,
+      boolean truncate,
+      boolean killPrivileges,
+      String operation)
+      throws IOException {
+    boolean write = Handle.writes(id);
+    boolean first = c.open == null;
+    Contents.Content content = first ? obtain(node, operation) : c.open;
+    boolean done = false;
+    try {
+      fetch(node, content, write, truncate);
+      if (write) {
+        openWriter(node, c, content, id, truncate, killPrivileges);
+      } else {
+        count(node, 1, 0);
+      }
+      c.open = content;
+      c.users++;
+      Handle handle = new Handle(id, node, content);
+      handles.put(handle);
+      done = true;
+      return handle;
+    } finally {
+      if (!done && first) {
+        c.open = null;
+        content.close();
+      }
     }
   }
 
@@ -522,30 +535,11 @@ final class OpenFiles {
       if (handle != null) {
         return handle;
       }
-      boolean write = Handle.writes(id);
-      boolean first = c.open == null;
-      Contents.Content content = first ? obtain(node, operation) : c.open;
-      boolean done = false;
-      try {
-        fetch(node, content, write, false);
-        if (write) {
-          openWriter(node, c, content, id, false, false);
-          c.changed = true;
-        } else {
-          count(node, 1, 0);
-        }
-        c.open = content;
-        c.users++;
-        handle = new Handle(id, node, content);
-        handles.put(handle);
-        done = true;
-        return handle;
-      } finally {
-        if (!done && first) {
-          c.open = null;
-          content.close();
-        }
+      handle = open(node, c, id, false, false, operation);
+      if (Handle.writes(id)) {
+        c.changed = true;
       }
+      return handle;
     } catch (IOException e) {
       throw Failures.of(e, operation, Namespace.path(node));
     } finally {
